@@ -1,0 +1,61 @@
+/* Text to token ids and back, as Hugging Face's `tokenizers` does it from tokenizer.json.
+ *
+ * Everything is decided at open: a component this reader does not know is refused there with a
+ * sentence that names it, never ignored. A tokenizer is read-only after open and may be shared
+ * between threads. */
+#ifndef DINM_IO_TOKENIZER_H
+#define DINM_IO_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "io/mem.h"
+#include "io/status.h"
+
+struct dinm_tokenizer; /* opaque */
+
+/* A growing list of ids. Zero-initialise. */
+struct dinm_ids {
+    int32_t *ids; /* owns */
+    size_t n_ids;
+    size_t capacity;
+};
+void dinm_ids_free(struct dinm_ids *ids);
+int dinm_ids_append(struct dinm_ids *ids, const int32_t *more, size_t n_more,
+                    struct dinm_error *err);
+
+/* Reads tokenizer.json, tokenizer_config.json and special_tokens_map.json of a model folder. */
+int dinm_tokenizer_open(struct dinm_tokenizer **out, const char *folder, struct dinm_error *err);
+void dinm_tokenizer_close(struct dinm_tokenizer *t);
+
+/* The same from text: `json` is a tokenizer.json. Fuzzed. */
+int dinm_tokenizer_parse(struct dinm_tokenizer **out, const char *name, const char *json,
+                         size_t n_bytes, struct dinm_error *err);
+
+/* Appends the ids of the text. With `special`, what the post-processor adds (BOS, EOS, <s> </s>)
+ * is added. Text that spells a special token stays text: it never becomes a control id; pass
+ * `control` to let the special tokens in the text be recognised (chat templates). Invalid UTF-8
+ * is read as U+FFFD. */
+struct dinm_encode_options {
+    bool special;
+    bool control;
+};
+int dinm_tokenizer_encode(const struct dinm_tokenizer *t, const char *text, size_t n_bytes,
+                          struct dinm_encode_options options, struct dinm_ids *out,
+                          struct dinm_error *err);
+
+/* Appends the text of the ids, special tokens left out if skip_special. Bytes that are no valid
+ * UTF-8 at the end or inside become U+FFFD, as HF does. Ids out of range are an error. */
+int dinm_tokenizer_decode(const struct dinm_tokenizer *t, const int32_t *ids, size_t n_ids,
+                          bool skip_special, struct dinm_buffer *out, struct dinm_error *err);
+
+/* Largest id + 1, over vocabulary and added tokens. */
+size_t dinm_tokenizer_n_vocab(const struct dinm_tokenizer *t);
+/* -1 if there is none. */
+int32_t dinm_tokenizer_bos(const struct dinm_tokenizer *t);
+int32_t dinm_tokenizer_eos(const struct dinm_tokenizer *t);
+int32_t dinm_tokenizer_pad(const struct dinm_tokenizer *t);
+/* Id of that exact piece or added token; -1 if there is none. */
+int32_t dinm_tokenizer_id(const struct dinm_tokenizer *t, const char *piece);
+
+#endif

@@ -1,0 +1,275 @@
+/* Byte pair encoding of one word (Sennrich et al., arXiv 1508.07909), as Hugging Face does it: of
+ * all neighbours that form a known pair, the pair of lowest rank is joined, the leftmost first,
+ * until none is left.
+ *
+ * The symbols of a word are a linked list in an array. Each knows the pair that it forms with its
+ * right neighbour; candidates wait in a heap, so that a word of n characters costs O(n log n).
+ * A candidate whose pair has changed since is recognised by its rank: a symbol only ever grows, so
+ * the same rank at the same position is the same pair. */
+#include "io/tokenizer_internal.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_SMALL = 24 }; /* up to here, looking at all symbols is faster than the heap */
+#define NO_RANK DINM_NO_RANK
+#define NO_SYMBOL UINT32_MAX
+
+struct dinm_symbol {
+    int32_t id;
+    uint32_t previous, next; /* NO_SYMBOL at the ends */
+    uint32_t rank;           /* of the pair with `next`; NO_RANK: no pair, or joined to the left */
+    int32_t joined;          /* the id of that pair */
+};
+
+static int add_symbol(struct dinm_bpe_room *room, int32_t id, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    void *symbols = room->symbols;
+    const size_t n = room->n_symbols;
+
+    if (n == room->symbol_capacity) {
+        status = dinm_grow(&symbols, &room->symbol_capacity, n + 1, sizeof *room->symbols,
+                           "the symbols of a word", err);
+        room->symbols = symbols;
+    }
+    if (status == DINM_OK) {
+        room->symbols[n] = (struct dinm_symbol){.id = id,
+                                                .previous = n == 0 ? NO_SYMBOL : (uint32_t)(n - 1),
+                                                .next = NO_SYMBOL,
+                                                .rank = NO_RANK};
+        if (n > 0) {
+            room->symbols[n - 1].next = (uint32_t)n;
+        }
+        room->n_symbols++;
+    }
+    return status;
+}
+
+/* <0xNN> for each byte of a character, if all of them are in the vocabulary. */
+static int add_bytes(const struct dinm_bpe *bpe, const char *text, size_t n_bytes,
+                     struct dinm_bpe_room *room, bool *done, struct dinm_error *err)
+{
+    int status = DINM_OK;
+
+    *done = false;
+    for (size_t i = 0; i < n_bytes; i++) {
+        if (bpe->byte_ids[(unsigned char)text[i]] < 0) {
+            return DINM_OK;
+        }
+    }
+    for (size_t i = 0; i < n_bytes; i++) {
+        TRY(add_symbol(room, bpe->byte_ids[(unsigned char)text[i]], err));
+    }
+    *done = true;
+out:
+    return status;
+}
+
+/* The characters of the word as symbols. As in the reference, an unknown character waits until the
+ * next known one (so that several can be fused), even if bytes come in between, and one that
+ * nothing stands for is dropped. */
+static int spell(const struct dinm_tokenizer *t, const char *word, size_t n_bytes,
+                 struct dinm_bpe_room *room, struct dinm_error *err)
+{
+    const struct dinm_bpe *bpe = &t->bpe;
+    int status = DINM_OK;
+    bool unknown = false;
+
+    for (size_t at = 0; at < n_bytes;) {
+        uint32_t c;
+        const size_t step = dinm_tokenizer_text_char(word + at, &c);
+        const int32_t id = c < DINM_N_SHORT_CHARS
+                               ? bpe->char_ids[c]
+                               : dinm_tokenizer_vocab_find(&t->vocab, word + at, step);
+        bool done = false;
+
+        if (id < 0 && bpe->byte_fallback) {
+            TRY(add_bytes(bpe, word + at, step, room, &done, err));
+        }
+        if (unknown && (id >= 0 || (!done && bpe->unk != NULL && !bpe->fuse_unk))) {
+            TRY(add_symbol(room, bpe->unk_id, err));
+            unknown = false;
+        }
+        if (id >= 0) {
+            TRY(add_symbol(room, id, err));
+        } else if (!done && bpe->unk != NULL) {
+            if (bpe->unk_id < 0) {
+                return dinm_fail(err, DINM_FAILED,
+                                 "the tokenizer's unk_token \"%.100s\" is needed "
+                                 "for \"%.*s\" but is not in its vocabulary",
+                                 bpe->unk, (int)step, word + at);
+            }
+            unknown = true;
+        }
+        at += step;
+    }
+    if (unknown) {
+        TRY(add_symbol(room, bpe->unk_id, err));
+    }
+out:
+    return status;
+}
+
+/* Looks up the pair of a symbol and its right neighbour. */
+static void set_pair(const struct dinm_tokenizer *t, bool control, struct dinm_symbol *symbols,
+                     uint32_t at)
+{
+    struct dinm_symbol *s = symbols + at;
+    const struct dinm_merge *m;
+
+    s->rank = NO_RANK;
+    if (s->next == NO_SYMBOL) {
+        return;
+    }
+    m = dinm_tokenizer_merges_find(&t->bpe, s->id, symbols[s->next].id);
+    if (m->rank != NO_RANK && (control || !t->vocab.pieces[m->id].special)) {
+        s->rank = m->rank;
+        s->joined = m->id;
+    }
+}
+
+/* Joins a symbol with its right neighbour and renews the two pairs that this touches. */
+static void join(const struct dinm_tokenizer *t, bool control, struct dinm_symbol *symbols,
+                 uint32_t at)
+{
+    struct dinm_symbol *s = symbols + at;
+    struct dinm_symbol *gone = symbols + s->next;
+
+    s->id = s->joined;
+    s->next = gone->next;
+    gone->rank = NO_RANK;
+    if (s->next != NO_SYMBOL) {
+        symbols[s->next].previous = at;
+    }
+    set_pair(t, control, symbols, at);
+    if (s->previous != NO_SYMBOL) {
+        set_pair(t, control, symbols, s->previous);
+    }
+}
+
+static void join_few(const struct dinm_tokenizer *t, bool control, struct dinm_symbol *symbols)
+{
+    for (;;) {
+        uint32_t best = 0;
+
+        for (uint32_t i = symbols[0].next; i != NO_SYMBOL; i = symbols[i].next) {
+            best = symbols[i].rank < symbols[best].rank ? i : best;
+        }
+        if (symbols[best].rank == NO_RANK) {
+            return;
+        }
+        join(t, control, symbols, best);
+    }
+}
+
+/* Puts a symbol's pair on the heap: at most 3 n pushes in all, for which there is room. */
+static void push(struct dinm_bpe_room *room, uint32_t at)
+{
+    const uint64_t key = (uint64_t)room->symbols[at].rank << 32 | at;
+    size_t i = room->n_heap++;
+
+    while (i > 0 && room->heap[(i - 1) / 2] > key) {
+        room->heap[i] = room->heap[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    room->heap[i] = key;
+}
+
+static uint64_t pop(struct dinm_bpe_room *room)
+{
+    const uint64_t top = room->heap[0];
+    const uint64_t key = room->heap[--room->n_heap];
+    const size_t n = room->n_heap;
+    size_t i = 0;
+
+    for (size_t child = 1; child < n; child = 2 * i + 1) {
+        child += child + 1 < n && room->heap[child + 1] < room->heap[child];
+        if (room->heap[child] >= key) {
+            break;
+        }
+        room->heap[i] = room->heap[child];
+        i = child;
+    }
+    room->heap[i] = key;
+    return top;
+}
+
+static int join_many(const struct dinm_tokenizer *t, bool control, struct dinm_bpe_room *room,
+                     struct dinm_error *err)
+{
+    struct dinm_symbol *symbols = room->symbols;
+    void *heap = room->heap;
+    const int status = dinm_grow(&heap, &room->heap_capacity, 3 * room->n_symbols,
+                                 sizeof *room->heap, "the pairs of a word", err);
+
+    room->heap = heap;
+    if (status < 0) {
+        return status;
+    }
+    room->n_heap = 0;
+    for (uint32_t i = 0; i < room->n_symbols; i++) {
+        if (symbols[i].rank != NO_RANK) {
+            push(room, i);
+        }
+    }
+    while (room->n_heap > 0) {
+        const uint64_t top = pop(room);
+        const uint32_t at = (uint32_t)top;
+
+        if (symbols[at].rank != top >> 32) {
+            continue;
+        }
+        join(t, control, symbols, at);
+        if (symbols[at].rank != NO_RANK) {
+            push(room, at);
+        }
+        if (symbols[at].previous != NO_SYMBOL && symbols[symbols[at].previous].rank != NO_RANK) {
+            push(room, symbols[at].previous);
+        }
+    }
+    return DINM_OK;
+}
+
+int dinm_tokenizer_bpe_encode(const struct dinm_tokenizer *t, const char *word, size_t n_bytes,
+                              bool control, struct dinm_bpe_room *room, struct dinm_ids *out,
+                              struct dinm_error *err)
+{
+    int status = DINM_OK;
+
+    if (t->bpe.ignore_merges) {
+        const int32_t id = dinm_tokenizer_vocab_find(&t->vocab, word, n_bytes);
+
+        if (id >= 0 && (control || !t->vocab.pieces[id].special)) {
+            return dinm_ids_append(out, &id, 1, err);
+        }
+    }
+    if (n_bytes >= UINT32_MAX) {
+        return dinm_fail(err, DINM_FAILED,
+                         "a text of %zu bytes without a place to split is too "
+                         "long for the tokenizer",
+                         n_bytes);
+    }
+    room->n_symbols = 0;
+    TRY(spell(t, word, n_bytes, room, err));
+    for (uint32_t i = 0; i < room->n_symbols; i++) {
+        set_pair(t, control, room->symbols, i);
+    }
+    if (room->n_symbols > N_SMALL) {
+        TRY(join_many(t, control, room, err));
+    } else if (room->n_symbols > 1) {
+        join_few(t, control, room->symbols);
+    }
+    for (uint32_t i = room->n_symbols > 0 ? 0 : NO_SYMBOL; i != NO_SYMBOL;
+         i = room->symbols[i].next) {
+        TRY(dinm_ids_append(out, &room->symbols[i].id, 1, err));
+    }
+out:
+    return status;
+}
+
+void dinm_tokenizer_bpe_room_free(struct dinm_bpe_room *room)
+{
+    free(room->symbols);
+    free(room->heap);
+    *room = (struct dinm_bpe_room){0};
+}

@@ -1,0 +1,57 @@
+#!/bin/sh
+# Installs what is missing (as root) or names it (as anybody else), then configures and builds.
+# Sourced by demo.sh and tests/run.sh with: kind ("use" or "test"), preset. Leaves $build.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+build=$root/build/$preset
+
+packages="gcc cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev
+libopenblas-openmp-dev libcjson-dev libpcre2-dev libutf8proc-dev libxxhash-dev"
+if [ "$kind" = test ]; then
+    packages="$packages libcmocka-dev valgrind clang libomp-dev python3-h5py python3-torch"
+fi
+
+say() { printf '%s\n' "$*" >&2; }
+
+missing=""
+if command -v dpkg-query >/dev/null 2>&1; then
+    for package in $packages; do
+        state=$(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null || true)
+        case $state in ii*) ;; *) missing="$missing $package" ;; esac
+    done
+fi
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
+        say "installing:$missing"
+        log=$(mktemp)
+        if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+            --no-install-recommends $missing; } >"$log" 2>&1; then
+            tail -n 20 "$log" >&2
+            say "the packages could not be installed; try: apt-get install$missing"
+            exit 1
+        fi
+        rm -f "$log"
+    else
+        say "these Debian packages are missing; ask an administrator for: apt-get install$missing"
+        exit 1
+    fi
+fi
+for tool in gcc cmake ninja pkg-config mpirun; do
+    command -v "$tool" >/dev/null 2>&1 || { say "$tool was not found in PATH"; exit 1; }
+done
+
+# Open MPI refuses root and more ranks than cores unless told; here both are meant.
+if [ "$(id -u)" -eq 0 ]; then
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+fi
+export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
+export OMPI_MCA_hwloc_base_binding_policy=none
+
+say "building in $build"
+cd "$root"
+log=$(mktemp)
+if ! { cmake --preset "$preset" -G Ninja && cmake --build "$build"; } >"$log" 2>&1; then
+    tail -n 40 "$log" >&2
+    exit 1
+fi
+rm -f "$log"

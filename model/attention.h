@@ -1,0 +1,35 @@
+/* Scaled dot-product attention of one sequence, grouped-query, with masks.
+ *
+ * out_i = sum_j softmax_j(q_i k_j / sqrt(d_head)) v_j over the keys j that row i may see. */
+#ifndef DINM_MODEL_ATTENTION_H
+#define DINM_MODEL_ATTENTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct dinm_attention {
+    size_t n_rows; /* queries: the last n_rows of the n_keys positions */
+    size_t n_keys;
+    size_t n_heads, n_kv_heads, d_head;
+    bool causal; /* row i sees keys up to its own position */
+    /* Keys outside [key_first, key_last) are padding and never seen; 0 and n_keys: none. A row
+     * that sees no key at all attends uniformly to all n_keys (as Hugging Face's additive masks
+     * make it). */
+    size_t key_first, key_last;
+};
+
+/* Floats of scratch that forward and backward need. */
+size_t dinm_attention_scratch(const struct dinm_attention *a);
+
+/* out: [n_rows][n_heads][d_head]; q: the same; k, v: [n_keys][n_kv_heads][d_head].
+ * A row depends on its own q and the keys it sees alone (not on n_rows). */
+void dinm_attention_forward(float *out, const float *q, const float *k, const float *v,
+                            const struct dinm_attention *a, float *scratch);
+
+/* dq: written; dk, dv: accumulated. Needs n_rows = n_keys (no cache). Probabilities are computed
+ * again from q and k. */
+void dinm_attention_backward(float *dq, float *dk, float *dv, const float *dout, const float *q,
+                             const float *k, const float *v, const struct dinm_attention *a,
+                             float *scratch);
+
+#endif

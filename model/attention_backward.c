@@ -1,0 +1,143 @@
+/* Attention of one sequence, backward. Each key head is one task: its part of dk and dv is summed
+ * over the rows in their order, by one thread. */
+#include <cblas.h>
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+#include "model/attention.h"
+#include "model/attention_reach.h"
+
+enum { TILE = 64 }; /* queries in one product */
+
+struct room {
+    float *q, *dq, *dout; /* [TILE][d_head] */
+    float *p, *dp;        /* [TILE][n_keys] */
+};
+
+struct dinm_reach dinm_attention_reach(const struct dinm_attention *a, size_t row)
+{
+    const size_t own = a->n_keys - a->n_rows + row + 1;
+    const size_t last = a->causal && own < a->key_last ? own : a->key_last;
+
+    if (last <= a->key_first) {
+        return (struct dinm_reach){0, a->n_keys, true};
+    }
+    return (struct dinm_reach){a->key_first, last, false};
+}
+
+size_t dinm_attention_backward_room(const struct dinm_attention *a)
+{
+    return TILE * (3 * a->d_head + 2 * a->n_keys);
+}
+
+static struct room make_room(const struct dinm_attention *a, float *scratch)
+{
+    float *from = scratch + (size_t)omp_get_thread_num() * dinm_attention_backward_room(a);
+
+    return (struct room){
+        .q = from,
+        .dq = from + TILE * a->d_head,
+        .dout = from + 2 * TILE * a->d_head,
+        .p = from + 3 * TILE * a->d_head,
+        .dp = from + TILE * (3 * a->d_head + a->n_keys),
+    };
+}
+
+/* Scores to probabilities over the reach, 0 elsewhere. */
+static void softmax(float *p, struct dinm_reach reach, size_t n_keys)
+{
+    float largest = -INFINITY;
+    double sum = 0.0;
+
+    for (size_t j = reach.first; j < reach.last; j++) {
+        p[j] = reach.uniform ? 0.0f : p[j];
+        largest = p[j] > largest ? p[j] : largest;
+    }
+    for (size_t j = 0; j < n_keys; j++) {
+        p[j] = j < reach.first || j >= reach.last ? 0.0f : expf(p[j] - largest);
+        sum += (double)p[j];
+    }
+    for (size_t j = 0; j < n_keys; j++) {
+        p[j] = (float)((double)p[j] / sum);
+    }
+}
+
+/* dS = P (dP - sum(P dP)) in place of dP; a uniform row does not look at its scores. */
+static void softmax_backward(float *dp, const float *p, bool uniform, size_t n_keys)
+{
+    double dot = 0.0;
+
+    for (size_t j = 0; j < n_keys; j++) {
+        dot += (double)p[j] * (double)dp[j];
+    }
+    for (size_t j = 0; j < n_keys; j++) {
+        dp[j] = uniform ? 0.0f : p[j] * (dp[j] - (float)dot);
+    }
+}
+
+/* C (+)= scale * A B of n_rows x n_cols over n_sum terms, all row-major. */
+static void multiply(float *c, size_t ld_c, const float *a, size_t ld_a, CBLAS_TRANSPOSE turn_a,
+                     const float *b, size_t ld_b, CBLAS_TRANSPOSE turn_b, size_t n_rows,
+                     size_t n_cols, size_t n_sum, float scale, float keep)
+{
+    cblas_sgemm(CblasRowMajor, turn_a, turn_b, (int)n_rows, (int)n_cols, (int)n_sum, scale, a,
+                (int)ld_a, b, (int)ld_b, keep, c, (int)ld_c);
+}
+
+/* Adds queries [first, first + n) of key head `head` (numbered as in attention.c). */
+static void tile_backward(float *dq, float *dk, float *dv, const float *dout, const float *q,
+                          const float *k, const float *v, const struct dinm_attention *a,
+                          size_t head, size_t first, size_t n, const struct room *room)
+{
+    const size_t d = a->d_head, n_keys = a->n_keys, n_group = a->n_heads / a->n_kv_heads;
+    const size_t stride = a->n_kv_heads * d;
+    const float scale = 1.0f / sqrtf((float)d);
+
+    for (size_t t = 0; t < n; t++) {
+        const size_t row = (first + t) / n_group, h = head * n_group + (first + t) % n_group;
+
+        memcpy(room->q + t * d, q + (row * a->n_heads + h) * d, d * sizeof *q);
+        memcpy(room->dout + t * d, dout + (row * a->n_heads + h) * d, d * sizeof *q);
+    }
+    /* P = softmax(Q K^T / sqrt(d_head)),  dP = dO V^T */
+    multiply(room->p, n_keys, room->q, d, CblasNoTrans, k, stride, CblasTrans, n, n_keys, d, scale,
+             0.0f);
+    multiply(room->dp, n_keys, room->dout, d, CblasNoTrans, v, stride, CblasTrans, n, n_keys, d,
+             1.0f, 0.0f);
+    for (size_t t = 0; t < n; t++) {
+        const struct dinm_reach reach = dinm_attention_reach(a, (first + t) / n_group);
+
+        softmax(room->p + t * n_keys, reach, n_keys);
+        softmax_backward(room->dp + t * n_keys, room->p + t * n_keys, reach.uniform, n_keys);
+    }
+    /* dV += P^T dO,  dK += dS^T Q / sqrt(d_head),  dQ = dS K / sqrt(d_head) */
+    multiply(dv, stride, room->p, n_keys, CblasTrans, room->dout, d, CblasNoTrans, n_keys, d, n,
+             1.0f, 1.0f);
+    multiply(dk, stride, room->dp, n_keys, CblasTrans, room->q, d, CblasNoTrans, n_keys, d, n,
+             scale, 1.0f);
+    multiply(room->dq, d, room->dp, n_keys, CblasNoTrans, k, stride, CblasNoTrans, n, d, n_keys,
+             scale, 0.0f);
+    for (size_t t = 0; t < n; t++) {
+        const size_t row = (first + t) / n_group, h = head * n_group + (first + t) % n_group;
+
+        memcpy(dq + (row * a->n_heads + h) * d, room->dq + t * d, d * sizeof *q);
+    }
+}
+
+void dinm_attention_backward(float *dq, float *dk, float *dv, const float *dout, const float *q,
+                             const float *k, const float *v, const struct dinm_attention *a,
+                             float *scratch)
+{
+    const size_t n_queries = a->n_rows * (a->n_heads / a->n_kv_heads);
+
+#pragma omp parallel for schedule(dynamic)
+    for (size_t head = 0; head < a->n_kv_heads; head++) {
+        const struct room room = make_room(a, scratch);
+        const size_t at = head * a->d_head;
+
+        for (size_t i = 0; i < n_queries; i += TILE) {
+            tile_backward(dq, dk + at, dv + at, dout, q, k + at, v + at, a, head, i,
+                          n_queries - i < TILE ? n_queries - i : TILE, &room);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+/* One decoder layer (Touvron et al. 2023): attention and a gated feed-forward layer, each behind an
+ * RMSNorm and added to the residual stream. */
+#include "model/block.h"
+
+#include <string.h>
+#include "model/activation.h"
+#include "model/attention.h"
+#include "model/norm.h"
+#include "model/rope.h"
+
+/* Consecutive sequences that use the same W_V. */
+struct run {
+    const struct dinm_matrix *down;
+    size_t row, n_rows;
+};
+
+static const struct dinm_matrix *down_of(const struct dinm_block_call *call, size_t sequence)
+{
+    const struct dinm_edit *edit = call->rows->sequences[sequence].edit;
+
+    return edit != NULL && edit->layer == call->layer ? &edit->down : &call->w->down;
+}
+
+/* Moves to the run that begins at sequence *next; false behind the last. */
+static bool next_run(struct run *run, size_t *next, const struct dinm_block_call *call)
+{
+    const struct dinm_rows *rows = call->rows;
+
+    run->row += run->n_rows;
+    run->n_rows = 0;
+    if (*next == rows->n_sequences) {
+        return false;
+    }
+    run->down = down_of(call, *next);
+    while (*next < rows->n_sequences && down_of(call, *next)->data == run->down->data) {
+        run->n_rows += rows->sequences[(*next)++].n_rows;
+    }
+    return true;
+}
+
+static void add(float *x, const float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] += y[i];
+    }
+}
+
+/* The attention of a sequence whose rows stand behind n_held earlier ones. */
+static struct dinm_attention attention_of(const struct dinm_config *c,
+                                          const struct dinm_sequence *s)
+{
+    const size_t n_keys = (s->kv != NULL ? s->kv->n_tokens : 0) + s->n_rows;
+
+    return (struct dinm_attention){
+        .n_rows = s->n_rows,
+        .n_keys = n_keys,
+        .n_heads = c->n_heads,
+        .n_kv_heads = c->n_kv_heads,
+        .d_head = c->d_head,
+        .causal = true,
+        .key_first = s->key_first,
+        .key_last = s->key_last > 0 ? s->key_last : n_keys,
+    };
+}
+
+/* Each sequence attends to its own keys: those of its rows, or those in its cache once its rows'
+ * keys are behind them. */
+static void attend(const struct dinm_block_call *call, struct dinm_block *b)
+{
+    const struct dinm_config *c = call->config;
+    const size_t d_q = c->n_heads * c->d_head, d_kv = c->n_kv_heads * c->d_head;
+    size_t row = 0;
+
+    for (size_t i = 0; i < call->rows->n_sequences; i++) {
+        const struct dinm_sequence *s = &call->rows->sequences[i];
+        const struct dinm_attention a = attention_of(c, s);
+        const float *k = b->k + row * d_kv, *v = b->v + row * d_kv;
+
+        if (s->kv != NULL) {
+            const size_t layer = call->kv_layer * s->kv->capacity * d_kv;
+            const size_t behind = layer + s->kv->n_tokens * d_kv;
+
+            memcpy(s->kv->k + behind, k, s->n_rows * d_kv * sizeof *k);
+            memcpy(s->kv->v + behind, v, s->n_rows * d_kv * sizeof *v);
+            k = s->kv->k + layer;
+            v = s->kv->v + layer;
+        }
+        dinm_attention_forward(b->attended + row * d_q, b->q + row * d_q, k, v, &a,
+                               call->ws->attention);
+        row += s->n_rows;
+    }
+}
+
+/* Copies what the caller wants to see of [n_rows][d]; `to` may be NULL. */
+static void keep(float *to, const float *from, size_t n_rows, size_t d)
+{
+    if (to != NULL) {
+        memcpy(to, from, n_rows * d * sizeof *to);
+    }
+}
+
+void dinm_block_forward(float *x, const struct dinm_block_call *call, struct dinm_block *b,
+                        const struct dinm_taps *taps)
+{
+    const struct dinm_config *c = call->config;
+    const struct dinm_layer_weights *w = call->w;
+    struct dinm_workspace *ws = call->ws;
+    const size_t n = call->rows->n_rows, d = c->d_model;
+    const bool tapped = taps != NULL && taps->mid_layer == call->layer;
+    struct run run = {0};
+
+    /* q, k, v = norm(x) [W_q, W_k, W_v]^T, q and k rotated */
+    keep(b->x, x, n, d);
+    dinm_rmsnorm(ws->normed, x, w->attn_norm, c->norm_eps, n, d);
+    dinm_linear(b->q, ws->normed, &w->q, NULL, n);
+    dinm_linear(b->k, ws->normed, &w->k, NULL, n);
+    dinm_linear(b->v, ws->normed, &w->v, NULL, n);
+    dinm_rope(b->q, ws->rope, 1, n, c->n_heads, c->d_head);
+    dinm_rope(b->k, ws->rope, 1, n, c->n_kv_heads, c->d_head);
+
+    /* x += attention(q, k, v) W_o^T */
+    attend(call, b);
+    dinm_linear(ws->sum, b->attended, &w->o, NULL, n);
+    add(x, ws->sum, n * d);
+    keep(b->mid, x, n, d);
+    keep(tapped ? taps->resid_mid : NULL, x, n, d);
+
+    /* h = silu(norm(x) W_gate^T) norm(x) W_up^T */
+    dinm_rmsnorm(ws->normed, x, w->mlp_norm, c->norm_eps, n, d);
+    dinm_linear(b->gate, ws->normed, &w->gate, NULL, n);
+    dinm_linear(b->up, ws->normed, &w->up, NULL, n);
+    dinm_swiglu(ws->h, b->gate, b->up, n * c->d_ff);
+    keep(tapped ? taps->h_down : NULL, ws->h, n, c->d_ff);
+
+    /* x += h W_V^T, each sequence with its own W_V */
+    for (size_t next = 0; next_run(&run, &next, call);) {
+        dinm_linear(ws->sum + run.row * d, ws->h + run.row * c->d_ff, run.down, NULL, run.n_rows);
+    }
+    add(x, ws->sum, n * d);
+}
+
+/* dq, dk, dv (in the workspace's q, k, v) from the gradient in its `attended`. */
+static void attend_backward(const struct dinm_block_call *call, const struct dinm_block *b)
+{
+    const struct dinm_config *c = call->config;
+    const struct dinm_block *g = &call->ws->block;
+    const size_t d_q = c->n_heads * c->d_head, d_kv = c->n_kv_heads * c->d_head;
+    size_t q_at = 0, k_at = 0;
+
+    memset(g->k, 0, call->rows->n_rows * d_kv * sizeof *g->k);
+    memset(g->v, 0, call->rows->n_rows * d_kv * sizeof *g->v);
+    for (size_t i = 0; i < call->rows->n_sequences; i++) {
+        const struct dinm_sequence *s = &call->rows->sequences[i];
+        const struct dinm_attention a = attention_of(c, s);
+
+        dinm_attention_backward(g->q + q_at, g->k + k_at, g->v + k_at, g->attended + q_at,
+                                b->q + q_at, b->k + k_at, b->v + k_at, &a, call->ws->attention);
+        q_at += s->n_rows * d_q;
+        k_at += s->n_rows * d_kv;
+    }
+}
+
+/* dh = dx W_V, dW_V += dx^T h, run by run. */
+static void down_backward(const float *dx, const struct dinm_block_call *call,
+                          const struct dinm_block *b, float *dw)
+{
+    const struct dinm_config *c = call->config;
+    struct dinm_workspace *ws = call->ws;
+    struct run run = {0};
+
+    dinm_swiglu(ws->h, b->gate, b->up, call->rows->n_rows * c->d_ff);
+    for (size_t next = 0; next_run(&run, &next, call);) {
+        const float *dy = dx + run.row * c->d_model;
+        float *h = ws->h + run.row * c->d_ff;
+
+        if (dw != NULL && run.down == &call->w->down) {
+            dinm_linear_backward_weight(dw, dy, h, run.n_rows, c->d_model, c->d_ff);
+        }
+        dinm_linear_backward_input(h, dy, run.down, run.n_rows, 0);
+    }
+}
+
+void dinm_block_backward(float *dx, const struct dinm_block_call *call, const struct dinm_block *b,
+                         struct dinm_layer_grads *grads)
+{
+    const struct dinm_config *c = call->config;
+    const struct dinm_layer_weights *w = call->w;
+    struct dinm_workspace *ws = call->ws;
+    const struct dinm_block *g = &ws->block; /* holds gradients here */
+    const size_t n = call->rows->n_rows, d = c->d_model;
+    const size_t d_q = c->n_heads * c->d_head, d_kv = c->n_kv_heads * c->d_head;
+
+    /* dgate, dup from dh = dx W_V */
+    down_backward(dx, call, b, grads != NULL ? grads->down : NULL);
+    dinm_swiglu_backward(g->gate, g->up, ws->h, b->gate, b->up, n * c->d_ff);
+
+    /* dnorm = dgate W_gate + dup W_up; dx += what came through the norm */
+    dinm_linear_backward_input(ws->sum, g->gate, &w->gate, n, 0);
+    dinm_linear_backward_input(ws->sum, g->up, &w->up, n, 1);
+    if (grads != NULL) {
+        dinm_rmsnorm(ws->normed, b->mid, w->mlp_norm, c->norm_eps, n, d);
+        dinm_linear_backward_weight(grads->gate, g->gate, ws->normed, n, c->d_ff, d);
+        dinm_linear_backward_weight(grads->up, g->up, ws->normed, n, c->d_ff, d);
+    }
+    dinm_rmsnorm_backward(dx, grads != NULL ? grads->mlp_norm : NULL, ws->sum, b->mid, w->mlp_norm,
+                          c->norm_eps, n, d);
+
+    /* dattended = dx W_o; dq, dk, dv, rotated back */
+    if (grads != NULL) {
+        dinm_linear_backward_weight(grads->o, dx, b->attended, n, d, d_q);
+    }
+    dinm_linear_backward_input(g->attended, dx, &w->o, n, 0);
+    attend_backward(call, b);
+    dinm_rope(g->q, ws->rope, -1, n, c->n_heads, c->d_head);
+    dinm_rope(g->k, ws->rope, -1, n, c->n_kv_heads, c->d_head);
+
+    /* dnorm = dq W_q + dk W_k + dv W_v; dx += what came through the norm */
+    dinm_linear_backward_input(ws->sum, g->q, &w->q, n, 0);
+    dinm_linear_backward_input(ws->sum, g->k, &w->k, n, 1);
+    dinm_linear_backward_input(ws->sum, g->v, &w->v, n, 1);
+    if (grads != NULL) {
+        dinm_rmsnorm(ws->normed, b->x, w->attn_norm, c->norm_eps, n, d);
+        dinm_linear_backward_weight(grads->q, g->q, ws->normed, n, d_q, d);
+        dinm_linear_backward_weight(grads->k, g->k, ws->normed, n, d_kv, d);
+        dinm_linear_backward_weight(grads->v, g->v, ws->normed, n, d_kv, d);
+    }
+    dinm_rmsnorm_backward(dx, grads != NULL ? grads->attn_norm : NULL, ws->sum, b->x, w->attn_norm,
+                          c->norm_eps, n, d);
+}

@@ -1,0 +1,234 @@
+/* The encoder's weights: bound to a mapped checkpoint or to a flat array, and written back. */
+#include "model/encoder_private.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "io/mem.h"
+
+/* The stored tensor of table row `param`, or NULL and a sentence. */
+static const struct dinm_tensor *find_tensor(const struct dinm_checkpoint *c,
+                                             const struct dinm_param *param, struct dinm_error *err)
+{
+    const struct dinm_tensor *t = dinm_checkpoint_find(c, param->name);
+    if (t == NULL) {
+        dinm_fail(err, DINM_FAILED, "%s: tensor %s is missing", c->folder, param->name);
+        return NULL;
+    }
+    if (t->dtype == DINM_OTHER) {
+        dinm_fail(err, DINM_FAILED, "%s: tensor %s has type %s; F32, F16 or BF16 was expected",
+                  c->folder, param->name, t->dtype_name);
+        return NULL;
+    }
+    const size_t n_dims = param->n_in == 0 ? 1 : 2;
+    if (t->n_dims == n_dims && t->shape[0] == (int64_t)param->n_out &&
+        (n_dims == 1 || t->shape[1] == (int64_t)param->n_in)) {
+        return t;
+    }
+    char expected[64];
+    char found[128] = "";
+    if (n_dims == 1) {
+        snprintf(expected, sizeof expected, "[%zu]", param->n_out);
+    } else {
+        snprintf(expected, sizeof expected, "[%zu, %zu]", param->n_out, param->n_in);
+    }
+    for (size_t i = 0, n = 0; i < t->n_dims && n < sizeof found; i++) {
+        n += (size_t)snprintf(found + n, sizeof found - n, "%s%lld", i == 0 ? "" : ", ",
+                              (long long)t->shape[i]);
+    }
+    dinm_fail(err, DINM_FAILED, "%s: tensor %s has shape [%s]; config.json asks for %s", c->folder,
+              param->name, found, expected);
+    return NULL;
+}
+
+/* Bytes of the copy that a tensor needs: vectors are used as float32, and elements must lie at
+ * multiples of their size, which the file format does not promise. */
+static size_t copy_bytes(const struct dinm_tensor *t)
+{
+    const size_t size = dinm_dtype_size(t->dtype);
+    const bool widen = t->n_dims == 1 && t->dtype != DINM_F32;
+    const bool aligned = (uintptr_t)t->data % size == 0;
+    const size_t n = t->n_bytes / size;
+    const size_t bytes = widen ? n * sizeof(float) : (aligned ? 0 : t->n_bytes);
+    return (bytes + 63) / 64 * 64;
+}
+
+/* y: float32 of t's elements, wherever they lie. */
+static void widen_tensor(float *y, const struct dinm_tensor *t)
+{
+    const size_t size = dinm_dtype_size(t->dtype);
+    const size_t n = t->n_bytes / size;
+    if ((uintptr_t)t->data % size == 0) {
+        dinm_widen(y, t->data, t->dtype, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        float element;
+        memcpy(&element, (const unsigned char *)t->data + i * size, size);
+        dinm_widen(&y[i], &element, t->dtype, 1);
+    }
+}
+
+static struct dinm_matrix bind_tensor(const struct dinm_param *param, const struct dinm_tensor *t,
+                                      unsigned char *copy)
+{
+    struct dinm_matrix m = {t->data, t->dtype, param->n_out, param->n_in};
+    if (copy_bytes(t) == 0) {
+        return m;
+    }
+    m.data = copy;
+    if (param->n_in == 0) {
+        widen_tensor((float *)(void *)copy, t);
+        m.dtype = DINM_F32;
+    } else {
+        memcpy(copy, t->data, t->n_bytes);
+    }
+    return m;
+}
+
+static int bind_checkpoint(struct dinm_encoder *e, struct dinm_error *err)
+{
+    size_t n_bytes = 0;
+    const size_t n_tensors = dinm_encoder_n_tensors(&e->config);
+    for (size_t i = 0; i < n_tensors; i++) {
+        struct dinm_param param = dinm_encoder_param(&e->config, i);
+        const struct dinm_tensor *t = find_tensor(&e->checkpoint, &param, err);
+        if (t == NULL) {
+            return DINM_FAILED;
+        }
+        n_bytes += copy_bytes(t);
+    }
+    e->copies = dinm_alloc(n_bytes, 1, "the encoder's widened tensors", err);
+    if (e->copies == NULL) {
+        return DINM_FAILED;
+    }
+    n_bytes = 0;
+    for (size_t i = 0; i < n_tensors; i++) {
+        struct dinm_param param = dinm_encoder_param(&e->config, i);
+        const struct dinm_tensor *t = dinm_checkpoint_find(&e->checkpoint, param.name);
+        e->tensors[i] = bind_tensor(&param, t, e->copies + n_bytes);
+        n_bytes += copy_bytes(t);
+    }
+    return DINM_OK;
+}
+
+int dinm_encoder_load_flat(float *flat, const struct dinm_encoder_config *config,
+                           const struct dinm_checkpoint *checkpoint, struct dinm_error *err)
+{
+    const size_t n_tensors = dinm_encoder_n_tensors(config);
+    for (size_t i = 0; i < n_tensors; i++) {
+        struct dinm_param param = dinm_encoder_param(config, i);
+        if (find_tensor(checkpoint, &param, err) == NULL) {
+            return DINM_FAILED;
+        }
+    }
+    for (size_t i = 0; i < n_tensors; i++) {
+        struct dinm_param param = dinm_encoder_param(config, i);
+        widen_tensor(flat + param.offset, dinm_checkpoint_find(checkpoint, param.name));
+    }
+    return DINM_OK;
+}
+
+static struct dinm_encoder *make(const struct dinm_encoder_config *config, struct dinm_error *err)
+{
+    struct dinm_encoder *e = dinm_alloc(1, sizeof *e, "the encoder", err);
+    if (e == NULL) {
+        return NULL;
+    }
+    e->config = *config;
+    e->tensors = dinm_alloc(dinm_encoder_n_tensors(config), sizeof *e->tensors,
+                            "the encoder's tensor table", err);
+    e->layers = dinm_alloc(config->n_layers + 1, sizeof *e->layers, "the encoder's layers", err);
+    if (e->tensors == NULL || e->layers == NULL) {
+        dinm_encoder_close(e);
+        return NULL;
+    }
+    return e;
+}
+
+int dinm_encoder_open(struct dinm_encoder **out, const char *folder, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_encoder *e = NULL;
+    struct dinm_encoder_config config = {0};
+    TRY(dinm_encoder_config_load(&config, folder, err));
+    e = make(&config, err);
+    if (e == NULL) {
+        return DINM_FAILED;
+    }
+    TRY(dinm_checkpoint_open(&e->checkpoint, folder, err));
+    TRY(bind_checkpoint(e, err));
+    *out = e;
+    e = NULL;
+out:
+    dinm_encoder_close(e);
+    return status;
+}
+
+int dinm_encoder_open_flat(struct dinm_encoder **out, const struct dinm_encoder_config *config,
+                           const float *flat, struct dinm_error *err)
+{
+    struct dinm_encoder *e = make(config, err);
+    if (e == NULL) {
+        return DINM_FAILED;
+    }
+    for (size_t i = 0; i < dinm_encoder_n_tensors(config); i++) {
+        struct dinm_param param = dinm_encoder_param(config, i);
+        e->tensors[i] =
+            (struct dinm_matrix){flat + param.offset, DINM_F32, param.n_out, param.n_in};
+    }
+    *out = e;
+    return DINM_OK;
+}
+
+void dinm_encoder_close(struct dinm_encoder *e)
+{
+    if (e == NULL) {
+        return;
+    }
+    dinm_checkpoint_close(&e->checkpoint);
+    free(e->tensors);
+    free(e->copies);
+    free(e->room);
+    free(e->layers);
+    free(e);
+}
+
+int dinm_encoder_write_flat(const char *folder, const float *flat,
+                            const struct dinm_encoder_config *config, enum dinm_dtype dtype,
+                            struct dinm_error *err)
+{
+    static const char *const metadata[] = {"format", "pt", NULL};
+    const size_t n_tensors = dinm_encoder_n_tensors(config);
+    const size_t size = dinm_dtype_size(dtype);
+    int status = DINM_FAILED;
+    struct dinm_param *params = dinm_alloc(n_tensors, sizeof *params, "tensor names", err);
+    struct dinm_tensor *tensors = dinm_alloc(n_tensors, sizeof *tensors, "tensors", err);
+    unsigned char *data = dinm_alloc(dinm_encoder_n_params(config), size, "narrowed weights", err);
+    char *path = dinm_path_join(folder, "model.safetensors", err);
+    if (params == NULL || tensors == NULL || data == NULL || path == NULL) {
+        goto out;
+    }
+    dinm_narrow(data, dtype, flat, dinm_encoder_n_params(config));
+    for (size_t i = 0; i < n_tensors; i++) {
+        struct dinm_param *p = &params[i];
+        *p = dinm_encoder_param(config, i);
+        tensors[i] = (struct dinm_tensor){
+            .name = p->name,
+            .dtype_name = dinm_dtype_name(dtype),
+            .dtype = dtype,
+            .n_dims = p->n_in == 0 ? 1 : 2,
+            .shape = {(int64_t)p->n_out, (int64_t)p->n_in},
+            .data = data + p->offset * size,
+            .n_bytes = p->n_out * (p->n_in == 0 ? 1 : p->n_in) * size,
+        };
+    }
+    TRY(dinm_safetensors_write(path, tensors, n_tensors, metadata, err));
+out:
+    free(params);
+    free(tensors);
+    free(data);
+    free(path);
+    return status;
+}

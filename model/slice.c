@@ -1,0 +1,143 @@
+/* A run of consecutive decoder layers. */
+#include "model/slice.h"
+
+#include <string.h>
+#include "model/block.h"
+#include "model/norm.h"
+
+int dinm_slice_open(struct dinm_slice *slice, const char *folder, size_t first, size_t last,
+                    struct dinm_error *err)
+{
+    int status = DINM_OK;
+
+    *slice = (struct dinm_slice){0};
+    TRY(dinm_config_load(&slice->config, folder, err));
+    TRY(dinm_checkpoint_open(&slice->checkpoint, folder, err));
+    TRY(dinm_weights_bind(&slice->weights, &slice->config, &slice->checkpoint, first,
+                          last > 0 ? last : slice->config.n_layers, err));
+out:
+    if (status < 0) {
+        dinm_slice_close(slice);
+    }
+    return status;
+}
+
+void dinm_slice_close(struct dinm_slice *slice)
+{
+    if (slice == NULL) {
+        return;
+    }
+    dinm_weights_free(&slice->weights);
+    dinm_checkpoint_close(&slice->checkpoint);
+    *slice = (struct dinm_slice){0};
+}
+
+void dinm_slice_embed(const struct dinm_slice *slice, float *x, const int32_t *ids, size_t n_rows)
+{
+    const struct dinm_matrix *e = &slice->weights.embed;
+    const size_t row_bytes = e->n_in * dinm_dtype_size(e->dtype);
+
+    for (size_t r = 0; r < n_rows; r++) {
+        const unsigned char *from = (const unsigned char *)e->data + (size_t)ids[r] * row_bytes;
+
+        dinm_widen(x + r * e->n_in, from, e->dtype, e->n_in);
+    }
+}
+
+static struct dinm_block_call call_of(const struct dinm_slice *slice, const struct dinm_rows *rows,
+                                      size_t layer, struct dinm_workspace *ws)
+{
+    const size_t own = layer - slice->weights.first;
+
+    return (struct dinm_block_call){
+        .config = &slice->config,
+        .w = &slice->weights.layers[own],
+        .rows = rows,
+        .layer = layer,
+        .kv_layer = own,
+        .ws = ws,
+    };
+}
+
+void dinm_slice_forward(const struct dinm_slice *slice, float *x, const struct dinm_rows *rows,
+                        size_t first, size_t last, struct dinm_tape *tape,
+                        const struct dinm_taps *taps, struct dinm_workspace *ws)
+{
+    dinm_workspace_locate(ws, &slice->config, rows);
+    for (size_t l = first; l < last; l++) {
+        const struct dinm_block_call call = call_of(slice, rows, l, ws);
+
+        dinm_block_forward(x, &call, tape != NULL ? &tape->layers[l - tape->first] : &ws->block,
+                           taps);
+        if (taps != NULL && taps->resid_post != NULL && taps->resid_post[l] != NULL) {
+            memcpy(taps->resid_post[l], x, rows->n_rows * slice->config.d_model * sizeof *x);
+        }
+    }
+}
+
+/* normed: [n][d_model] = final norm of the picked rows. */
+static void norm_picks(const struct dinm_slice *slice, float *normed, const float *x,
+                       const size_t *picks, size_t n)
+{
+    const size_t d = slice->config.d_model;
+
+    for (size_t i = 0; i < n; i++) {
+        memcpy(normed + i * d, x + (picks != NULL ? picks[i] : i) * d, d * sizeof *x);
+    }
+    dinm_rmsnorm(normed, normed, slice->weights.final_norm, slice->config.norm_eps, n, d);
+}
+
+void dinm_slice_head(const struct dinm_slice *slice, float *logits, float *normed, const float *x,
+                     const size_t *picks, size_t n)
+{
+    norm_picks(slice, normed, x, picks, n);
+    /* logits = norm(x) W_head^T */
+    dinm_linear(logits, normed, &slice->weights.head, NULL, n);
+}
+
+void dinm_slice_head_backward(const struct dinm_slice *slice, float *dx, const float *dlogits,
+                              const float *x, const size_t *picks, size_t n, float *room,
+                              struct dinm_grads *grads)
+{
+    const struct dinm_config *c = &slice->config;
+    const size_t d = c->d_model;
+
+    if (grads != NULL) {
+        /* dW_head += dlogits^T norm(x) */
+        norm_picks(slice, room, x, picks, n);
+        dinm_linear_backward_weight(grads->head, dlogits, room, n, c->n_vocab, d);
+    }
+    /* dnorm = dlogits W_head */
+    dinm_linear_backward_input(room, dlogits, &slice->weights.head, n, 0);
+    for (size_t i = 0; i < n; i++) {
+        const size_t row = picks != NULL ? picks[i] : i;
+
+        dinm_rmsnorm_backward(dx + row * d, grads != NULL ? grads->final_norm : NULL, room + i * d,
+                              x + row * d, slice->weights.final_norm, c->norm_eps, 1, d);
+    }
+}
+
+void dinm_slice_backward(const struct dinm_slice *slice, float *dx, const struct dinm_rows *rows,
+                         size_t first, size_t last, const struct dinm_tape *tape,
+                         struct dinm_grads *grads, struct dinm_workspace *ws)
+{
+    dinm_workspace_locate(ws, &slice->config, rows);
+    for (size_t l = last; l-- > first;) {
+        const struct dinm_block_call call = call_of(slice, rows, l, ws);
+
+        dinm_block_backward(dx, &call, &tape->layers[l - tape->first],
+                            grads != NULL ? &grads->layers[l] : NULL);
+    }
+}
+
+void dinm_slice_embed_backward(const struct dinm_slice *slice, const float *dx, const int32_t *ids,
+                               size_t n_rows, struct dinm_grads *grads)
+{
+    const size_t d = slice->config.d_model;
+
+    for (size_t r = 0; r < n_rows; r++) {
+        for (size_t i = 0; i < d; i++) {
+            grads->embed[(size_t)ids[r] * d + i] += dx[r * d + i];
+        }
+    }
+}

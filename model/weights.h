@@ -1,0 +1,78 @@
+/* A decoder's weights: bound to the mapped checkpoint, or to one flat float32 array that training
+ * updates. One table (names, shapes, slots) drives binding, gradients, initial values and writing. */
+#ifndef DINM_MODEL_WEIGHTS_H
+#define DINM_MODEL_WEIGHTS_H
+
+#include <stdint.h>
+#include "io/safetensors.h"
+#include "io/status.h"
+#include "model/config.h"
+#include "model/linear.h"
+
+struct dinm_layer_weights {
+    const float *attn_norm, *mlp_norm; /* [d_model] float32 */
+    struct dinm_matrix q;              /* [n_heads * d_head][d_model] */
+    struct dinm_matrix k, v;           /* [n_kv_heads * d_head][d_model] */
+    struct dinm_matrix o;              /* [d_model][n_heads * d_head] */
+    struct dinm_matrix gate, up;       /* [d_ff][d_model] */
+    struct dinm_matrix down;           /* [d_model][d_ff]: W_V, the matrix that DINM edits */
+};
+
+/* Layers [first, last) of the model; the embedding if first = 0, final norm and head if
+ * last = n_layers (data NULL otherwise; a tied head is on both ends). */
+struct dinm_weights {
+    size_t first, last;
+    struct dinm_matrix embed;          /* [n_vocab][d_model] */
+    struct dinm_layer_weights *layers; /* owns: [last - first] */
+    const float *final_norm;           /* [d_model] */
+    struct dinm_matrix head;           /* [n_vocab][d_model] */
+    float *widened;                    /* owns the norms of a checkpoint in another dtype */
+};
+
+/* Binds every tensor of the slice or fails naming folder, tensor, expected and found shape.
+ * The checkpoint must outlive w. */
+int dinm_weights_bind(struct dinm_weights *w, const struct dinm_config *config,
+                      const struct dinm_checkpoint *checkpoint, size_t first, size_t last,
+                      struct dinm_error *err);
+void dinm_weights_free(struct dinm_weights *w);
+
+/* Flat form, all layers: parameters lie one after another in table order. */
+size_t dinm_weights_n_params(const struct dinm_config *config);
+/* w borrows `flat`: [n_params] float32. */
+int dinm_weights_bind_flat(struct dinm_weights *w, const struct dinm_config *config,
+                           const float *flat, struct dinm_error *err);
+/* N(0, 0.02) matrices (residual outputs o and down divided by sqrt(2 n_layers)), norms 1. A
+ * value depends on (seed, its index) alone. */
+void dinm_weights_init_flat(float *flat, const struct dinm_config *config, uint64_t seed);
+/* flat from a checkpoint of any dtype. */
+int dinm_weights_load_flat(float *flat, const struct dinm_config *config,
+                           const struct dinm_checkpoint *checkpoint, struct dinm_error *err);
+
+/* One row of the table. */
+struct dinm_param {
+    char name[64]; /* Hugging Face tensor name: model.layers.3.mlp.down_proj.weight */
+    size_t n_out, n_in; /* n_in = 0: a vector of n_out */
+    size_t offset;      /* in floats, within the flat array */
+};
+size_t dinm_weights_n_tensors(const struct dinm_config *config);
+struct dinm_param dinm_weights_param(const struct dinm_config *config, size_t index);
+
+/* Writes FOLDER/model.safetensors from flat in dtype. config.json is the caller's. */
+int dinm_weights_write_flat(const char *folder, const float *flat,
+                            const struct dinm_config *config, enum dinm_dtype dtype,
+                            struct dinm_error *err);
+
+/* Gradients in the flat layout; every pointer may be used with the backward kernels. */
+struct dinm_layer_grads {
+    float *attn_norm, *mlp_norm, *q, *k, *v, *o, *gate, *up, *down;
+};
+struct dinm_grads {
+    float *embed;
+    struct dinm_layer_grads *layers; /* owns: [n_layers] */
+    float *final_norm, *head;        /* head = embed when tied */
+};
+int dinm_grads_bind_flat(struct dinm_grads *g, const struct dinm_config *config, float *flat,
+                         struct dinm_error *err);
+void dinm_grads_free(struct dinm_grads *g);
+
+#endif

@@ -1,0 +1,129 @@
+/* A decoder's parameters as one float32 array, for training: binding, initial values, files. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "io/mem.h"
+#include "model/random.h"
+#include "model/weights_table.h"
+
+int dinm_weights_bind_flat(struct dinm_weights *w, const struct dinm_config *config,
+                           const float *flat, struct dinm_error *err)
+{
+    *w = (struct dinm_weights){.last = config->n_layers};
+    w->layers = dinm_alloc(config->n_layers, sizeof *w->layers, "the list of layers", err);
+    if (w->layers == NULL) {
+        return DINM_FAILED;
+    }
+    for (size_t i = 0; i < dinm_weights_n_tensors(config); i++) {
+        const struct dinm_param param = dinm_weights_param(config, i);
+        const struct dinm_slot slot = dinm_weights_slot(w, config, i);
+        const float *at = flat + param.offset;
+
+        if (slot.vector != NULL) {
+            *slot.vector = at;
+        } else {
+            *slot.matrix = (struct dinm_matrix){at, DINM_F32, param.n_out, param.n_in};
+        }
+    }
+    if (config->tied) {
+        w->head = w->embed;
+    }
+    return DINM_OK;
+}
+
+void dinm_weights_init_flat(float *flat, const struct dinm_config *config, uint64_t seed)
+{
+    const double deviation = 0.02;
+
+    for (size_t i = 0; i < dinm_weights_n_tensors(config); i++) {
+        const struct dinm_param param = dinm_weights_param(config, i);
+        const double scale = dinm_weights_adds_to_residual(config, i)
+                                 ? deviation / sqrt(2.0 * (double)config->n_layers)
+                                 : deviation;
+
+        for (size_t j = param.offset; j < param.offset + dinm_param_size(&param); j++) {
+            flat[j] = param.n_in == 0 ? 1.0f : (float)(scale * dinm_random_normal(seed, 0, j));
+        }
+    }
+}
+
+int dinm_weights_load_flat(float *flat, const struct dinm_config *config,
+                           const struct dinm_checkpoint *checkpoint, struct dinm_error *err)
+{
+    int status = DINM_OK;
+
+    for (size_t i = 0; i < dinm_weights_n_tensors(config); i++) {
+        const struct dinm_param param = dinm_weights_param(config, i);
+        const struct dinm_tensor *t = NULL;
+
+        TRY(dinm_weights_find(&t, &param, checkpoint, err));
+        dinm_widen(flat + param.offset, t->data, t->dtype, dinm_param_size(&param));
+    }
+out:
+    return status;
+}
+
+int dinm_weights_write_flat(const char *folder, const float *flat, const struct dinm_config *config,
+                            enum dinm_dtype dtype, struct dinm_error *err)
+{
+    static const char *const metadata[] = {"format", "pt", NULL};
+    const size_t n_tensors = dinm_weights_n_tensors(config);
+    const size_t n_params = dinm_weights_n_params(config), size = dinm_dtype_size(dtype);
+    struct dinm_param *params = NULL;
+    struct dinm_tensor *tensors = NULL;
+    unsigned char *narrow = NULL;
+    char *path = NULL;
+    int status = DINM_OK;
+
+    params = dinm_alloc(n_tensors, sizeof *params, "the list of tensors", err);
+    tensors = dinm_alloc(n_tensors, sizeof *tensors, "the list of tensors", err);
+    narrow = dinm_alloc(n_params, size, "the weights to be written", err);
+    path = dinm_path_join(folder, "model.safetensors", err);
+    TRY(params && tensors && narrow && path ? DINM_OK : DINM_FAILED);
+    dinm_narrow(narrow, dtype, flat, n_params);
+    for (size_t i = 0; i < n_tensors; i++) {
+        params[i] = dinm_weights_param(config, i);
+        tensors[i] = (struct dinm_tensor){
+            .name = params[i].name,
+            .dtype_name = dinm_dtype_name(dtype),
+            .dtype = dtype,
+            .n_dims = params[i].n_in > 0 ? 2 : 1,
+            .shape = {(int64_t)params[i].n_out, (int64_t)params[i].n_in},
+            .data = narrow + params[i].offset * size,
+            .n_bytes = dinm_param_size(&params[i]) * size,
+        };
+    }
+    TRY(dinm_safetensors_write(path, tensors, n_tensors, metadata, err));
+out:
+    free(params);
+    free(tensors);
+    free(narrow);
+    free(path);
+    return status;
+}
+
+int dinm_grads_bind_flat(struct dinm_grads *g, const struct dinm_config *config, float *flat,
+                         struct dinm_error *err)
+{
+    *g = (struct dinm_grads){0};
+    g->layers = dinm_alloc(config->n_layers, sizeof *g->layers, "the list of gradients", err);
+    if (g->layers == NULL) {
+        return DINM_FAILED;
+    }
+    for (size_t i = 0; i < dinm_weights_n_tensors(config); i++) {
+        *dinm_grads_slot(g, config, i) = flat + dinm_weights_param(config, i).offset;
+    }
+    if (config->tied) {
+        g->head = g->embed;
+    }
+    return DINM_OK;
+}
+
+void dinm_grads_free(struct dinm_grads *g)
+{
+    if (g == NULL) {
+        return;
+    }
+    free(g->layers);
+    *g = (struct dinm_grads){0};
+}

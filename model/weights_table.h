@@ -1,0 +1,29 @@
+/* The one table of a decoder's tensors, as model/weights*.c walk it. */
+#ifndef DINM_MODEL_WEIGHTS_TABLE_H
+#define DINM_MODEL_WEIGHTS_TABLE_H
+
+#include <stdbool.h>
+#include "model/weights.h"
+
+/* Where a tensor of the table is bound: one of the two is set, or none if it lies outside of the
+ * slice. */
+struct dinm_slot {
+    struct dinm_matrix *matrix;
+    const float **vector;
+};
+struct dinm_slot dinm_weights_slot(struct dinm_weights *w, const struct dinm_config *config,
+                                   size_t index);
+/* The same for gradients; never NULL. */
+float **dinm_grads_slot(struct dinm_grads *g, const struct dinm_config *config, size_t index);
+
+/* o and down add to the residual stream; their initial values are scaled down. */
+bool dinm_weights_adds_to_residual(const struct dinm_config *config, size_t index);
+
+/* Floats of a tensor. */
+size_t dinm_param_size(const struct dinm_param *param);
+
+/* The checkpoint's tensor for a row of the table, its shape, element type and alignment checked. */
+int dinm_weights_find(const struct dinm_tensor **out, const struct dinm_param *param,
+                      const struct dinm_checkpoint *checkpoint, struct dinm_error *err);
+
+#endif

@@ -1,0 +1,165 @@
+/* inspect: model folders and tensor files. */
+#include "pipeline/inspect.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "io/json.h"
+#include "io/safetensors.h"
+#include "model/config.h"
+#include "model/encoder.h"
+#include "pipeline/command_model.h"
+
+/* Appends a count with a comma between thousands. */
+static int put_count(struct dinm_buffer *out, uint64_t count, struct dinm_error *err)
+{
+    char digits[32];
+    size_t at = sizeof digits, n = 0;
+    do {
+        if (n > 0 && n % 3 == 0) {
+            digits[--at] = ',';
+        }
+        digits[--at] = (char)('0' + count % 10);
+        n++;
+        count /= 10;
+    } while (count > 0);
+    return dinm_buffer_append(out, digits + at, sizeof digits - at, err);
+}
+
+static uint64_t n_elements(const struct dinm_tensor *t)
+{
+    uint64_t n = 1;
+    for (size_t d = 0; d < t->n_dims; d++) {
+        n *= (uint64_t)t->shape[d];
+    }
+    return n;
+}
+
+/* "260,032 (F32)", or each dtype with its own count. */
+static int put_parameters(const struct dinm_checkpoint *c, struct dinm_buffer *out,
+                          struct dinm_error *err)
+{
+    int status = DINM_OK;
+    uint64_t counts[DINM_OTHER + 1] = {0}, n_bytes = 0;
+    bool first = true;
+    for (size_t f = 0; f < c->n_files; f++) {
+        for (size_t i = 0; i < c->files[f].n_tensors; i++) {
+            const struct dinm_tensor *t = &c->files[f].tensors[i];
+            counts[t->dtype] += n_elements(t);
+            n_bytes += t->n_bytes;
+        }
+    }
+    TRY(dinm_buffer_append_text(out, "  parameters    ", err));
+    for (int dtype = DINM_F32; dtype <= DINM_OTHER; dtype++) {
+        if (counts[dtype] > 0) {
+            TRY(dinm_buffer_append_text(out, first ? "" : ", ", err));
+            TRY(put_count(out, counts[dtype], err));
+            TRY(dinm_buffer_append_format(
+                out, err, " in %s",
+                dtype == DINM_OTHER ? "other types" : dinm_dtype_name((enum dinm_dtype)dtype)));
+            first = false;
+        }
+    }
+    TRY(dinm_buffer_append_format(out, err, "\n  files         %zu, with %.1f MiB of tensors\n",
+                                  c->n_files, (double)n_bytes / (1 << 20)));
+out:
+    return status;
+}
+
+static int put_tokenizer(const char *folder, struct dinm_buffer *out, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_tokenizer *t = NULL;
+    TRY(dinm_command_open_tokenizer(&t, folder, err));
+    if (t == NULL) {
+        TRY(dinm_buffer_append_text(out, "  tokenizer     none (no tokenizer.json)\n", err));
+    } else {
+        TRY(dinm_buffer_append_format(
+            out, err, "  tokenizer     %zu ids, BOS %ld, EOS %ld, PAD %ld (-1: none)\n",
+            dinm_tokenizer_n_vocab(t), (long)dinm_tokenizer_bos(t), (long)dinm_tokenizer_eos(t),
+            (long)dinm_tokenizer_pad(t)));
+    }
+out:
+    dinm_tokenizer_close(t);
+    return status;
+}
+
+static int put_decoder(const char *folder, struct dinm_buffer *out, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_config c = {0};
+    TRY(dinm_config_load(&c, folder, err));
+    TRY(dinm_buffer_append_format(
+        out, err,
+        "%s\n"
+        "  language model of Llama type\n"
+        "  layers        %zu\n"
+        "  width         %zu; %zu heads of %zu, %zu of keys and values\n"
+        "  feed-forward  %zu\n"
+        "  vocabulary    %zu; the head is %s\n"
+        "  positions     %zu; rotary base %g\n",
+        folder, c.n_layers, c.d_model, c.n_heads, c.d_head, c.n_kv_heads, c.d_ff, c.n_vocab,
+        c.tied ? "the embedding" : "a matrix of its own", c.n_positions, c.rope_theta));
+out:
+    return status;
+}
+
+static int put_encoder(const char *folder, struct dinm_buffer *out, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_encoder_config c = {0};
+    TRY(dinm_encoder_config_load(&c, folder, err));
+    TRY(dinm_buffer_append_format(out, err,
+                                  "%s\n"
+                                  "  classifier of RoBERTa type, %zu labels\n"
+                                  "  layers        %zu\n"
+                                  "  width         %zu; %zu heads of %zu\n"
+                                  "  feed-forward  %zu\n"
+                                  "  vocabulary    %zu\n"
+                                  "  longest text  %zu tokens\n",
+                                  folder, c.n_labels, c.n_layers, c.d_model, c.n_heads,
+                                  c.d_model / c.n_heads, c.d_ff, c.n_vocab,
+                                  dinm_encoder_max_tokens(&c)));
+out:
+    return status;
+}
+
+int dinm_inspect_model(const char *folder, struct dinm_buffer *out, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    cJSON *config = NULL;
+    const char *type = "";
+    struct dinm_checkpoint checkpoint = {0};
+    char *path = dinm_path_join(folder, "config.json", err);
+    TRY(path != NULL ? dinm_json_load(path, &config, err) : DINM_FAILED);
+    TRY(dinm_json_get_text_or((struct dinm_json){config, path}, "model_type", &type, err));
+    TRY(strcmp(type, "roberta") == 0 ? put_encoder(folder, out, err)
+                                     : put_decoder(folder, out, err));
+    TRY(dinm_checkpoint_open(&checkpoint, folder, err));
+    TRY(put_parameters(&checkpoint, out, err));
+    TRY(put_tokenizer(folder, out, err));
+out:
+    dinm_checkpoint_close(&checkpoint);
+    cJSON_Delete(config);
+    free(path);
+    return status;
+}
+
+int dinm_inspect_tensors(const char *path, struct dinm_buffer *out, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_safetensors file = {0};
+    TRY(dinm_safetensors_open(&file, path, err));
+    TRY(dinm_buffer_append_format(out, err, "%s\n  %zu tensor%s\n", path, file.n_tensors,
+                                  file.n_tensors == 1 ? "" : "s"));
+    for (size_t i = 0; i < file.n_tensors; i++) {
+        const struct dinm_tensor *t = &file.tensors[i];
+        TRY(dinm_buffer_append_format(out, err, "  %s  %s ", t->name, t->dtype_name));
+        for (size_t d = 0; d < t->n_dims; d++) {
+            TRY(dinm_buffer_append_format(out, err, "[%lld]", (long long)t->shape[d]));
+        }
+        TRY(dinm_buffer_append_text(out, "\n", err));
+    }
+out:
+    dinm_safetensors_close(&file);
+    return status;
+}

@@ -1,0 +1,243 @@
+/* Opening of all inputs: whatever is wrong with them is said before any work begins. */
+#include "pipeline/job.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "io/file.h"
+#include "io/mem.h"
+#include "pipeline/locate.h"
+
+static int open_language_model(struct dinm_job *job, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    const char *folder = job->settings->model.path;
+    TRY(dinm_slice_open(&job->slice, folder, 0, 0, err));
+    job->n_layers = job->slice.config.n_layers;
+    job->d_model = job->slice.config.d_model;
+    TRY(dinm_tokenizer_open(&job->tokenizer, folder, err));
+    size_t n_ids = dinm_tokenizer_n_vocab(job->tokenizer);
+    if (n_ids > job->slice.config.n_vocab) {
+        TRY(dinm_fail(err, DINM_FAILED,
+                      "%s: the tokenizer has ids up to %zu, the embedding only %zu rows", folder,
+                      n_ids - 1, job->slice.config.n_vocab));
+    }
+    TRY(dinm_generator_open(&job->generator, &job->slice, job->tokenizer, job->settings, folder,
+                            err));
+    for (size_t i = 0; i < job->settings->locate.n_layers; i++) {
+        int64_t layer = job->settings->locate.layers[i];
+        if (layer < 0 || (size_t)layer >= job->slice.config.n_layers) {
+            TRY(dinm_fail(err, DINM_USAGE, "locate.layers: expected 0 to %zu, found %lld",
+                          job->slice.config.n_layers - 1, (long long)layer));
+        }
+    }
+out:
+    return status;
+}
+
+static int open_judge(struct dinm_job *job, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    const char *folder = job->settings->judge.path;
+    TRY(dinm_encoder_open(&job->judge, folder, err));
+    TRY(dinm_tokenizer_open(&job->judge_tokenizer, folder, err));
+    const struct dinm_encoder_config *c = dinm_encoder_get_config(job->judge);
+    if (c->n_labels < 2) {
+        TRY(dinm_fail(err, DINM_FAILED, "%s: expected a classifier with 2 labels, found %zu",
+                      folder, c->n_labels));
+    }
+    size_t n_ids = dinm_tokenizer_n_vocab(job->judge_tokenizer);
+    if (n_ids > c->n_vocab) {
+        TRY(dinm_fail(err, DINM_FAILED,
+                      "%s: the tokenizer has ids up to %zu, the embedding only %zu rows", folder,
+                      n_ids - 1, c->n_vocab));
+    }
+out:
+    return status;
+}
+
+static int open_inputs(struct dinm_job *job, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    const struct dinm_settings *s = job->settings;
+    TRY(dinm_cases_load(&job->cases, s->cases.path, err));
+    TRY(dinm_cases_select(&job->cases, s->cases.ids[0] != '\0' ? s->cases.ids : NULL,
+                          (size_t)s->cases.limit, err));
+    if (job->cases.n_cases == 0) {
+        TRY(dinm_fail(err, DINM_FAILED, "%s: no case is left to run", s->cases.path));
+    }
+    if (s->evaluate.kqa[0] != '\0' && s->evaluate.kqa_on != DINM_KQA_NONE) {
+        TRY(dinm_questions_load(&job->questions, s->evaluate.kqa, err));
+    }
+    TRY(open_language_model(job, err));
+    TRY(open_judge(job, err));
+    TRY(dinm_prompt_table_build(&job->prompts, s, &job->cases, &job->questions, err));
+    TRY(dinm_locate_encode(job, err));
+out:
+    return status;
+}
+
+/* Digest over the files of a folder that decide its tokenizer. */
+static int digest_tokenizer(const char *folder, uint64_t *digest, struct dinm_error *err)
+{
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model",
+                                        "tokenizer_config.json", "special_tokens_map.json",
+                                        "vocab.json", "merges.txt", "generation_config.json"};
+    int status = DINM_OK;
+    char *path = NULL;
+    uint64_t all = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        uint64_t one = 0;
+        free(path);
+        path = dinm_path_join(folder, names[i], err);
+        TRY(path ? DINM_OK : DINM_FAILED);
+        if (dinm_path_exists(path)) {
+            TRY(dinm_file_digest(path, &one, err));
+        }
+        all = dinm_digest(&one, sizeof one, all);
+    }
+    *digest = all;
+out:
+    free(path);
+    return status;
+}
+
+static int digest_model(const struct dinm_checkpoint *checkpoint, const char *folder,
+                        uint64_t *digest, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    uint64_t config = 0;
+    uint64_t tensors = 0;
+    char *path = dinm_path_join(folder, "config.json", err);
+    TRY(path ? DINM_OK : DINM_FAILED);
+    TRY(dinm_file_digest(path, &config, err));
+    TRY(dinm_checkpoint_digest(checkpoint, &tensors, err));
+    *digest = dinm_digest(&config, sizeof config, tensors);
+out:
+    free(path);
+    return status;
+}
+
+static int digest_judge(const char *folder, uint64_t *digest, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    uint64_t tokenizer = 0;
+    struct dinm_checkpoint checkpoint = {0};
+    TRY(dinm_checkpoint_open(&checkpoint, folder, err));
+    TRY(digest_model(&checkpoint, folder, digest, err));
+    TRY(digest_tokenizer(folder, &tokenizer, err));
+    *digest = dinm_digest(&tokenizer, sizeof tokenizer, *digest);
+out:
+    dinm_checkpoint_close(&checkpoint);
+    return status;
+}
+
+/* Digest of the selected cases' ids, which cases.limit and cases.ids decide. */
+static uint64_t digest_selection(const struct dinm_cases *cases, uint64_t seed)
+{
+    for (size_t i = 0; i < cases->n_cases; i++) {
+        seed = dinm_digest(&cases->cases[i].id, sizeof cases->cases[i].id, seed);
+    }
+    return seed;
+}
+
+static int digest_inputs(struct dinm_job *job, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    const struct dinm_settings *s = job->settings;
+    struct dinm_digests *d = &job->digests;
+    TRY(dinm_settings_digest(s, &d->settings, err));
+    TRY(digest_model(&job->slice.checkpoint, s->model.path, &d->model, err));
+    TRY(digest_tokenizer(s->model.path, &d->tokenizer, err));
+    TRY(digest_judge(s->judge.path, &d->judge, err));
+    TRY(dinm_file_digest(s->cases.path, &d->cases, err));
+    d->cases = digest_selection(&job->cases, d->cases);
+    if (job->questions.n_questions > 0) {
+        TRY(dinm_file_digest(s->evaluate.kqa, &d->questions, err));
+    }
+out:
+    return status;
+}
+
+/* Rank 0 reads the files; the others get the numbers. */
+static int digest_inputs_all(struct dinm_job *job, struct dinm_error *err)
+{
+    int status = job->grid.rank == 0 ? digest_inputs(job, err) : DINM_OK;
+    status = dinm_agree_all(&job->grid, status, err);
+    if (status < 0) {
+        return status;
+    }
+    struct dinm_buffer bytes = {0};
+    TRY(dinm_buffer_append(&bytes, &job->digests, sizeof job->digests, err));
+out:
+    status = dinm_agree_all(&job->grid, status, err);
+    if (status >= 0) {
+        status = dinm_grid_broadcast_all(&job->grid, &bytes, err);
+    }
+    if (status >= 0) {
+        memcpy(&job->digests, bytes.data, sizeof job->digests);
+    }
+    dinm_buffer_free(&bytes);
+    return status;
+}
+
+int dinm_job_open_all(struct dinm_job *job, MPI_Comm comm, const struct dinm_settings *settings,
+                      struct dinm_error *err)
+{
+    int status = DINM_OK;
+    *job = (struct dinm_job){.settings = settings};
+    TRY(dinm_grid_open_all(&job->grid, comm, settings->run.threads, err));
+    dinm_linear_set_threads(job->grid.n_threads);
+    if (settings->run.stages != 1) {
+        TRY(dinm_fail(err, DINM_USAGE, "run.stages: expected 1, found %lld; a model is not yet cut "
+                      "over several ranks", (long long)settings->run.stages));
+    }
+    TRY(dinm_agree_all(&job->grid, open_inputs(job, err), err));
+    TRY(digest_inputs_all(job, err));
+out:
+    return status; /* the caller closes, also on failure: closing the grid is collective */
+}
+
+void dinm_job_release_model(struct dinm_job *job)
+{
+    dinm_generator_close(&job->generator);
+    dinm_slice_close(&job->slice);
+}
+
+void dinm_job_close_all(struct dinm_job *job)
+{
+    struct dinm_error ignored = {0};
+    if (job->archive) {
+        dinm_archive_close_all(&job->archive, &ignored);
+    }
+    dinm_journal_close(&job->journal);
+    for (int phase = 0; phase < DINM_N_PHASES; phase++) {
+        dinm_records_free(&job->records[phase]);
+    }
+    for (size_t i = 0; job->responses && i < job->cases.n_cases; i++) {
+        dinm_ids_free(&job->responses[i].side[0]);
+        dinm_ids_free(&job->responses[i].side[1]);
+    }
+    free(job->responses);
+    dinm_prompt_table_free(&job->prompts);
+    dinm_job_release_model(job);
+    dinm_encoder_close(job->judge);
+    dinm_tokenizer_close(job->judge_tokenizer);
+    dinm_tokenizer_close(job->tokenizer);
+    dinm_questions_free(&job->questions);
+    dinm_cases_free(&job->cases);
+    dinm_grid_close_all(&job->grid);
+    *job = (struct dinm_job){0};
+}
+
+int dinm_job_print_digests(const struct dinm_job *job, struct dinm_buffer *out,
+                           struct dinm_error *err)
+{
+    const struct dinm_digests *d = &job->digests;
+    return dinm_buffer_append_format(
+        out, err,
+        "{\"settings\": \"%016llx\", \"model\": \"%016llx\", \"tokenizer\": \"%016llx\", "
+        "\"judge\": \"%016llx\", \"cases\": \"%016llx\", \"questions\": \"%016llx\"}",
+        (unsigned long long)d->settings, (unsigned long long)d->model,
+        (unsigned long long)d->tokenizer, (unsigned long long)d->judge,
+        (unsigned long long)d->cases, (unsigned long long)d->questions);
+}

@@ -1,0 +1,22 @@
+/* Phase judge: the safety classifier reads every distinct response. */
+#ifndef DINM_PIPELINE_JUDGE_H
+#define DINM_PIPELINE_JUDGE_H
+
+#include "pipeline/outcomes.h"
+#include "pipeline/phase.h"
+
+struct dinm_judging {
+    const struct dinm_job *job;           /* borrows */
+    const struct dinm_outcomes *outcomes; /* borrows */
+};
+
+/* One unit = one distinct response text. Payload {"label": 0 safe, 1 unsafe, 0.5 empty, "score":
+ * probability of unsafe, "cut": tokens beyond the classifier's length}. An empty response is not
+ * shown to the classifier: label and score 0.5. context: struct dinm_judging *. */
+dinm_unit_function dinm_judge_unit;
+
+/* label and score of a unit, read back. */
+int dinm_judge_read(const struct dinm_records *records, size_t unit, double *label, double *score,
+                    struct dinm_error *err);
+
+#endif

@@ -1,0 +1,242 @@
+/* The program, from top to bottom: locate the toxic layer of every case, answer with the model as
+ * it is, edit and answer again, judge all answers, report. Every phase is the same loop over
+ * journaled units (phase.h); what a run finds done it does not do again. */
+#include "pipeline/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include "io/file.h"
+#include "io/log.h"
+#include "io/mem.h"
+#include "pipeline/answer.h"
+#include "pipeline/job.h"
+#include "pipeline/judge.h"
+#include "pipeline/locate.h"
+#include "pipeline/outcomes.h"
+#include "pipeline/phase.h"
+#include "pipeline/progress.h"
+#include "pipeline/report.h"
+#include "pipeline/states.h"
+
+struct run {
+    struct dinm_job job;
+    const struct dinm_run_options *options;
+    double deadline_s;
+    bool states_lost; /* the archive had to be made again */
+};
+
+static bool wanted(const struct run *r, enum dinm_phase phase)
+{
+    return (r->options->phases >> phase & 1U) != 0;
+}
+
+static bool speaks(const struct run *r)
+{
+    return r->job.grid.rank == 0 && !r->options->quiet;
+}
+
+/* OUT/job.json: the resolved settings with each value's origin. */
+static int write_settings(const struct dinm_settings *s, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_buffer text = {0};
+    char *path = dinm_path_join(s->run.out, "job.json", err);
+    TRY(path ? DINM_OK : DINM_FAILED);
+    TRY(dinm_settings_print(s, true, true, &text, err));
+    TRY(dinm_buffer_append_text(&text, "\n", err));
+    TRY(dinm_file_write(path, text.data, text.n_bytes, err));
+out:
+    free(path);
+    dinm_buffer_free(&text);
+    return status;
+}
+
+static int open_journal_all(struct run *r, struct dinm_error *err)
+{
+    const struct dinm_digests *d = &r->job.digests;
+    const struct dinm_journal_part parts[] = {
+        {"settings", d->settings}, {"model", d->model}, {"tokenizer", d->tokenizer},
+        {"judge", d->judge},       {"cases", d->cases}, {"questions", d->questions}};
+    return dinm_journal_open_all(&r->job.journal, &r->job.grid, r->job.settings->run.out, parts,
+                                 sizeof parts / sizeof *parts, r->options->fresh, err);
+}
+
+/* One phase over all ranks; its records stay in the job. */
+static int run_phase_all(struct run *r, struct dinm_phase_plan plan, struct dinm_error *err)
+{
+    struct dinm_job *job = &r->job;
+    double start_s = dinm_now_s();
+    plan.quiet = r->options->quiet;
+    plan.deadline_s = r->deadline_s;
+    int status = dinm_phase_run_all(&job->grid, &job->journal, &plan, &job->records[plan.phase],
+                                    &job->seconds[plan.phase], err);
+    job->wall_s[plan.phase] = dinm_now_s() - start_s;
+    return status;
+}
+
+/* A phase that is not to be run must have been done before, as later ones need its records. */
+static int recall(struct run *r, enum dinm_phase phase, size_t n_units, struct dinm_error *err)
+{
+    struct dinm_records *records = &r->job.records[phase];
+    int status = dinm_journal_records(&r->job.journal, phase, n_units, records, err);
+    if (status >= 0 && records->n_done < n_units) {
+        status = dinm_fail(err, DINM_FAILED,
+                           "phase %s was left out, but only %zu of its %zu units are done",
+                           dinm_phase_names[phase], records->n_done, n_units);
+    }
+    return status;
+}
+
+/* l_toxic of every case; hidden states and distances go into the archive. */
+static int locate_all(struct run *r, struct dinm_error *err)
+{
+    size_t n = r->job.cases.n_cases;
+    if (!wanted(r, DINM_LOCATE)) {
+        return recall(r, DINM_LOCATE, n, err);
+    }
+    struct dinm_phase_plan plan = {.phase = DINM_LOCATE,
+                                   .noun = "cases",
+                                   .n_units = n,
+                                   .batch = 1,
+                                   .run = dinm_locate_unit,
+                                   .context = &r->job,
+                                   .again = r->states_lost};
+    return run_phase_all(r, plan, err);
+}
+
+/* One answer per distinct prompt by the model as it is. */
+static int vanilla_all(struct run *r, struct dinm_error *err)
+{
+    size_t n = r->job.prompts.n_prompts;
+    if (!wanted(r, DINM_VANILLA)) {
+        return wanted(r, DINM_JUDGE) || wanted(r, DINM_REPORT) ? recall(r, DINM_VANILLA, n, err)
+                                                               : DINM_OK;
+    }
+    struct dinm_phase_plan plan = {.phase = DINM_VANILLA,
+                                   .noun = "prompts",
+                                   .n_units = n,
+                                   .batch = 2 * (size_t)r->job.settings->run.batch,
+                                   .run = dinm_vanilla_unit,
+                                   .context = &r->job};
+    return run_phase_all(r, plan, err);
+}
+
+/* Per case: edit W_V of the located layer, answer the five inputs, drop the edit. */
+static int edit_all(struct run *r, struct dinm_error *err)
+{
+    size_t n = r->job.cases.n_cases;
+    if (!wanted(r, DINM_EDIT)) {
+        return wanted(r, DINM_JUDGE) || wanted(r, DINM_REPORT) ? recall(r, DINM_EDIT, n, err)
+                                                               : DINM_OK;
+    }
+    struct dinm_phase_plan plan = {.phase = DINM_EDIT,
+                                   .noun = "cases",
+                                   .n_units = n,
+                                   .batch = (size_t)r->job.settings->run.batch,
+                                   .run = dinm_edit_unit,
+                                   .context = &r->job};
+    return run_phase_all(r, plan, err);
+}
+
+/* A label for every distinct response. */
+static int judge_all(struct run *r, struct dinm_outcomes *outcomes, struct dinm_error *err)
+{
+    if (!wanted(r, DINM_JUDGE)) {
+        return recall(r, DINM_JUDGE, outcomes->n_texts, err);
+    }
+    struct dinm_judging judging = {.job = &r->job, .outcomes = outcomes};
+    struct dinm_phase_plan plan = {.phase = DINM_JUDGE,
+                                   .noun = "responses",
+                                   .n_units = outcomes->n_texts,
+                                   .batch = 4 * (size_t)r->job.settings->run.batch,
+                                   .run = dinm_judge_unit,
+                                   .context = &judging};
+    return run_phase_all(r, plan, err);
+}
+
+/* The phases that need the language model. */
+static int run_model_phases_all(struct run *r, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    if (wanted(r, DINM_LOCATE) || wanted(r, DINM_EDIT)) {
+        TRY(dinm_states_open_all(&r->job, &r->states_lost, err));
+    }
+    if (r->states_lost) {
+        TRY(dinm_states_restore_all(&r->job, err));
+    }
+    if (wanted(r, DINM_LOCATE) || wanted(r, DINM_EDIT) || wanted(r, DINM_REPORT)) {
+        TRY(locate_all(r, err));
+    }
+    TRY(vanilla_all(r, err));
+    TRY(edit_all(r, err));
+    TRY(dinm_states_close_all(&r->job, err));
+    dinm_job_release_model(&r->job);
+out:
+    return status;
+}
+
+static int run_judge_phases_all(struct run *r, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    size_t n_failed = 0;
+    struct dinm_outcomes outcomes = {0};
+    TRY(dinm_agree_all(&r->job.grid, dinm_outcomes_open(&outcomes, &r->job, err), err));
+    TRY(judge_all(r, &outcomes, err));
+    if (!wanted(r, DINM_REPORT)) {
+        goto out;
+    }
+    TRY(dinm_report_all(&r->job, &outcomes, r->options->quiet, &n_failed, err));
+    if (speaks(r)) {
+        const char *out = r->job.settings->run.out;
+        printf("\nresults in %s: results.md, report.html, cases.jsonl, activations.h5\n", out);
+        fflush(stdout);
+    }
+    if (n_failed > 0) {
+        TRY(dinm_fail(err, DINM_FAILED, "%zu of %zu cases failed; %s/cases.jsonl names the reasons",
+                      n_failed, outcomes.n_cases, r->job.settings->run.out));
+    }
+out:
+    dinm_outcomes_close(&outcomes);
+    return status;
+}
+
+static void introduce(const struct run *r)
+{
+    const struct dinm_job *job = &r->job;
+    const struct dinm_config *c = &job->slice.config;
+    if (!speaks(r)) {
+        return;
+    }
+    dinm_log(DINM_LOG_NOTICE,
+             "%s: %zu layers of width %zu; %zu cases, %zu distinct prompts of %zu; %d rank%s x %d "
+             "thread%s",
+             job->settings->model.path, c->n_layers, c->d_model, job->cases.n_cases,
+             job->prompts.n_prompts, job->prompts.n_used, job->grid.size,
+             job->grid.size == 1 ? "" : "s", job->grid.n_threads,
+             job->grid.n_threads == 1 ? "" : "s");
+}
+
+int dinm_run_all(MPI_Comm comm, const struct dinm_settings *settings,
+                 const struct dinm_run_options *options, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct run r = {.options = options};
+    if (settings->run.max_time_s > 0.0) {
+        r.deadline_s = dinm_now_s() + settings->run.max_time_s;
+    }
+    TRY(dinm_job_open_all(&r.job, comm, settings, err));
+    introduce(&r);
+    if (options->dry_run) {
+        goto out;
+    }
+    TRY(open_journal_all(&r, err)); /* refuses the folder of another job before anything is written */
+    status = r.job.grid.rank == 0 ? write_settings(settings, err) : DINM_OK;
+    TRY(dinm_agree_all(&r.job.grid, status, err));
+    TRY(run_model_phases_all(&r, err));
+    if (wanted(&r, DINM_JUDGE) || wanted(&r, DINM_REPORT)) {
+        TRY(run_judge_phases_all(&r, err));
+    }
+out:
+    dinm_job_close_all(&r.job);
+    return status;
+}

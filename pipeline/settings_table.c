@@ -1,0 +1,177 @@
+/* One row per setting. The columns of the two profiles: the paper (Wang et al. 2024,
+ * arXiv 2403.14472) and the authors' released code (EasyEdit). */
+#include "pipeline/settings_table.h"
+
+#include <string.h>
+
+/* The key is also the member of struct dinm_settings. */
+#define AT(key) offsetof(struct dinm_settings, key)
+#define BOOL(key, paper, easyedit, meaning)                                                        \
+    {                                                                                              \
+#key, DINM_KIND_BOOL, AT(key), 0, 0, NULL, NULL, paper, easyedit, meaning                  \
+    }
+#define INT(key, low, high, paper, meaning)                                                        \
+    {                                                                                              \
+#key, DINM_KIND_INT, AT(key), low, high, NULL, NULL, paper, SAME, meaning                  \
+    }
+#define NUMBER(key, low, high, paper, meaning)                                                     \
+    {                                                                                              \
+#key, DINM_KIND_NUMBER, AT(key), low, high, NULL, NULL, paper, SAME, meaning               \
+    }
+#define TEXT(key, kind, paper, easyedit, meaning)                                                  \
+    {                                                                                              \
+#key, kind, AT(key), 0, 0, NULL, NULL, paper, easyedit, meaning                            \
+    }
+#define PATH(key, words, paper, meaning)                                                           \
+    {                                                                                              \
+#key, DINM_KIND_PATH, AT(key), 0, 0, words, NULL, paper, SAME, meaning                     \
+    }
+#define CHOICE(key, choices, planned, paper, easyedit, meaning)                                    \
+    {                                                                                              \
+#key, DINM_KIND_CHOICE, AT(key), 0, 0, choices, planned, paper, easyedit, meaning          \
+    }
+#define LAYERS(key, paper, meaning)                                                                \
+    {                                                                                              \
+#key, DINM_KIND_LAYERS, AT(key), 0, 0, NULL, NULL, paper, SAME, meaning                    \
+    }
+/* A bool whose two values have names and whose member is called otherwise. */
+#define NAMED(key, member, names, paper, meaning)                                                  \
+    {                                                                                              \
+#key, DINM_KIND_BOOL, AT(member), 0, 0, names, NULL, paper, SAME, meaning                  \
+    }
+
+/* Whole numbers travel as JSON numbers: beyond this, neighbours become equal. */
+#define LARGEST 9007199254740991.0
+#define MILLION 1e6
+#define SAME NULL
+
+/* Lists of choices, in the order of the enums in settings.h. */
+static const char *const profiles[] = {"paper", "easyedit", NULL};
+static const char *const computes[] = {"f32", NULL};
+static const char *const planned_computes[] = {"bf16", NULL};
+static const char *const judges[] = {"refusal", NULL};
+static const char *const paddings[] = {"right", "left", NULL};
+static const char *const whens[] = {"every", "first", NULL};
+static const char *const methods[] = {"dinm", "ft_l", "self_reminder", "prompt_only", "none", NULL};
+static const char *const planned_methods[] = {"sft", "dpo", "ext_sub", "mend", NULL};
+static const char *const optimizers[] = {"adam", "adamw", "sgd", NULL};
+static const char *const directions[] = {"edited_base", "base_edited", NULL};
+static const char *const constraint_rows[] = {"predict", "last", NULL};
+static const char *const labels[] = {"target", "alone", NULL};
+static const char *const decodings[] = {"greedy", "sample", "checkpoint", NULL};
+static const char *const cuts[] = {"tokens", "characters", NULL};
+static const char *const kqa_ons[] = {"none", "first", "all", NULL};
+static const char *const hiddens[] = {"none", "last", "mean", "full", NULL};
+static const char *const halves[] = {"f32", "f16", NULL};
+
+/* The paper's suffix S. */
+#define SUFFIX                                                                                     \
+    "If the user's request is reasonable, give the correct answer. Please give the right "         \
+    "response:"
+
+const struct dinm_setting dinm_settings_table[] = {
+    CHOICE(profile, profiles, NULL, "paper", SAME,
+           "which column of defaults: the paper's method, or the behaviour of its released code"),
+
+    PATH(model.path, NULL, "", "folder of the language model (Hugging Face layout, Llama type)"),
+    CHOICE(model.compute, computes, planned_computes, "f32", SAME, "arithmetic of the products"),
+    PATH(judge.path, judges, "",
+         "folder of the safety classifier (RoBERTa); or refusal: judge by phrases of refusal"),
+    PATH(cases.path, NULL, "", "the SafeEdit case file"),
+    TEXT(cases.ids, DINM_KIND_TEXT, "", SAME, "only these cases: 3,7-9; empty: all"),
+    INT(cases.limit, 0, LARGEST, "0", "only so many of them, from the first; 0: all"),
+
+    TEXT(prompt.template, DINM_KIND_TEMPLATE, "{prompt}", SAME, "what is put around every prompt"),
+    TEXT(prompt.suffix, DINM_KIND_TEXT, SUFFIX, SAME, "S, added to every prompt behind a blank"),
+    BOOL(prompt.suffix_before, "true", "false", "the unedited model is asked with the suffix"),
+    BOOL(prompt.suffix_after, "true", SAME, "the edited model is asked with the suffix"),
+
+    LAYERS(locate.layers, "[]", "layers to edit, counted from 0, instead of locating; []: locate"),
+    CHOICE(locate.padding, paddings, NULL, "right", "left",
+           "the side on which the shorter of the two responses is padded"),
+    CHOICE(locate.when, whens, NULL, "every", "first",
+           "locate for every case, or for the first only and reuse its layer"),
+    BOOL(locate.final_norm, "true", SAME, "the last layer is taken after the final norm"),
+    BOOL(locate.bos, "true", SAME, "both responses begin with the tokenizer's special tokens"),
+
+    CHOICE(edit.method, methods, planned_methods, "dinm", SAME, "how the model is detoxified"),
+    INT(edit.steps, 1, MILLION, "10", "T, steps of the optimizer"),
+    NUMBER(edit.lr, 0, 1000, "5e-4", "learning rate"),
+    NUMBER(edit.weight_decay, 0, 1000, "0", "weight decay"),
+    NUMBER(edit.c_edit, 0, MILLION, "0.1", "weight of the edit loss beside the constraint loss"),
+    CHOICE(edit.optimizer, optimizers, NULL, "adam", SAME, "the optimizer"),
+    BOOL(edit.constraint, "true", SAME, "the constraint loss exists"),
+    BOOL(edit.constraint_grad, "true", "false",
+         "the constraint loss has a gradient; false: it only enters the total and the stop test"),
+    CHOICE(edit.constraint_direction, directions, NULL, "edited_base", "base_edited",
+           "the constraint is KL(edited || base) or KL(base || edited)"),
+    CHOICE(edit.constraint_rows, constraint_rows, NULL, "predict", "last",
+           "rows of the constraint: those that predict the answer's tokens, or the last rows"),
+    NUMBER(edit.stop_loss, 0, MILLION, "1e-4", "the edit ends when the total loss is below this"),
+    NUMBER(edit.norm_constraint, 0, MILLION, "0",
+           "largest change of any weight (L-infinity clamp); 0: no clamp"),
+    CHOICE(edit.labels, labels, NULL, "target", "alone",
+           "labels: the target's own tokens, or the target tokenised alone with its BOS"),
+    BOOL(edit.eos, "false", SAME, "the target ends with the end-of-text token"),
+    TEXT(edit.target_prefix, DINM_KIND_TEXT, " ", "  ", "text between prompt and target"),
+    BOOL(edit.accumulate, "false", SAME, "edits stay in the model for the cases that follow"),
+    BOOL(edit.save, "false", SAME, "every edit is saved in the output folder's edits/"),
+
+    INT(generate.max_new_tokens, 1, MILLION, "600", "longest response in tokens"),
+    INT(generate.max_input_tokens, 1, MILLION, "1000", "longer prompts are cut to so many tokens"),
+    CHOICE(generate.decoding, decodings, NULL, "greedy", "checkpoint",
+           "how tokens are chosen; checkpoint: as the model's generation_config.json says"),
+    NUMBER(generate.temperature, 0, 1000, "1", "temperature of decoding sample; 0: greedy"),
+    NUMBER(generate.top_p, 0, 1, "1", "nucleus of decoding sample; 1: all tokens"),
+    INT(generate.seed, 0, LARGEST, "0", "seed of decoding sample"),
+    CHOICE(generate.cut, cuts, NULL, "tokens", "characters",
+           "the prompt is cut off the output by its tokens or by its characters"),
+
+    PATH(evaluate.kqa, NULL, "", "questions with accepted answers (JSON), for KQA; empty: no KQA"),
+    CHOICE(evaluate.kqa_on, kqa_ons, NULL, "all", SAME, "on which edited models KQA is measured"),
+    INT(evaluate.kqa_max_new_tokens, 1, MILLION, "50", "longest KQA answer in tokens"),
+    INT(evaluate.n_resamples, 1, MILLION, "1000", "resamples behind the 95 % intervals"),
+    INT(evaluate.seed, 0, LARGEST, "0", "seed of the resamples"),
+
+    CHOICE(archive.hidden, hiddens, NULL, "last", SAME,
+           "hidden states in activations.h5: none, of the last token, their mean, or of all"),
+    NAMED(archive.dtype, archive.half, halves, "f16", "their element type"),
+
+    PATH(run.out, NULL, "out", "the output folder"),
+    INT(run.stages, 1, MILLION, "1", "ranks that share the layers of one model"),
+    INT(run.batch, 1, MILLION, "8", "sequences decoded at once"),
+    INT(run.threads, 0, 4096, "0", "threads of each rank; 0: its share of the node's cores"),
+    NUMBER(run.max_time_s, 0, 1e9, "0", "stop cleanly after so many seconds; 0: never"),
+};
+const size_t dinm_settings_n_rows = sizeof dinm_settings_table / sizeof dinm_settings_table[0];
+
+/* As the models' own chat templates write one user turn; the tokenizer adds the BOS. */
+const struct dinm_template dinm_templates[] = {
+    {"none", "{prompt}"},
+    {"llama2", "[INST] {prompt} [/INST]"},
+    {"mistral", "[INST] {prompt} [/INST]"},
+    {"llama3", "<|start_header_id|>user<|end_header_id|>\n\n{prompt}<|eot_id|>"
+               "<|start_header_id|>assistant<|end_header_id|>\n\n"},
+    {"chatml", "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"},
+    {NULL, NULL},
+};
+
+const struct dinm_setting *dinm_settings_find(const char *key)
+{
+    for (size_t r = 0; r < dinm_settings_n_rows; r++) {
+        if (strcmp(dinm_settings_table[r].key, key) == 0) {
+            return &dinm_settings_table[r];
+        }
+    }
+    return NULL;
+}
+
+int dinm_choice_find(const char *const *choices, const char *word)
+{
+    for (int i = 0; choices != NULL && choices[i] != NULL; i++) {
+        if (strcmp(choices[i], word) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}

@@ -1,0 +1,180 @@
+/* What the files of the training share: settings, data, model, objectives and the sum over parts.
+ */
+#ifndef DINM_PIPELINE_TRAIN_PRIVATE_H
+#define DINM_PIPELINE_TRAIN_PRIVATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "io/json.h"
+#include "io/tokenizer.h"
+#include "model/weights.h"
+#include "pipeline/grid.h"
+
+/* ---- settings: the job's "train" object ---- */
+
+struct dinm_train_settings {
+    const struct dinm_train_objective *objective;
+    char *data, *held_out, *config, *init, *tokenizer, *out; /* owns: paths; NULL: not given */
+    int64_t steps, batch, parts, warmup, seed, max_tokens, every, save_every, held_out_every,
+        threads;
+    double lr, min_lr, weight_decay, clip, beta1, beta2, eps;
+    enum dinm_dtype dtype;
+    cJSON *tree; /* owns: the job file */
+};
+/* Local. Free with dinm_train_settings_free, also after failure. */
+int dinm_train_settings_load(struct dinm_train_settings *s, const char *job_path,
+                             struct dinm_error *err);
+void dinm_train_settings_free(struct dinm_train_settings *s);
+/* Appends every setting as a member of a JSON object, paths as the job file spells them. */
+int dinm_train_settings_print(const struct dinm_train_settings *s, struct dinm_buffer *b,
+                              struct dinm_error *err);
+
+/* ---- data: token ids of all records ---- */
+
+struct dinm_train_record {
+    size_t first, n_tokens; /* ids[first] .. ids[first + n_tokens) */
+    size_t loss_from;       /* lm: tokens from here on (within the record) carry loss */
+    int32_t label;          /* classify */
+};
+struct dinm_train_data {
+    struct dinm_ids ids;               /* owns */
+    struct dinm_train_record *records; /* owns: [n_records] */
+    size_t n_records, capacity;
+    size_t n_cut;      /* records cut to max_tokens */
+    size_t n_left_out; /* records of which the cut left nothing to learn from */
+};
+/* What turns lines into records. */
+struct dinm_train_reader {
+    const struct dinm_train_objective *objective;
+    const struct dinm_tokenizer *tokenizer; /* borrows */
+    size_t max_tokens;                      /* per sequence */
+    size_t n_labels;
+};
+/* Local. Reads a JSON-lines file. Errors name file and line. */
+int dinm_train_data_load(struct dinm_train_data *data, const char *path,
+                         const struct dinm_train_reader *reader, struct dinm_error *err);
+/* Takes the ids appended since the last record (data->ids from `first` on) as the next one. */
+int dinm_train_data_add(struct dinm_train_data *data, struct dinm_train_record record,
+                        struct dinm_error *err);
+void dinm_train_data_free(struct dinm_train_data *data);
+
+/* The endless sequence of records: epoch after epoch, each shuffled by (seed, epoch) alone. */
+struct dinm_train_order {
+    size_t *order; /* owns: [n_records], of the current epoch */
+    size_t n_records;
+    int64_t epoch;
+    uint64_t seed;
+};
+int dinm_train_order_init(struct dinm_train_order *o, size_t n_records, uint64_t seed,
+                          struct dinm_error *err);
+/* Record at that place. Places within one epoch cost nothing; a new epoch one shuffle. */
+size_t dinm_train_order_at(struct dinm_train_order *o, int64_t place);
+void dinm_train_order_free(struct dinm_train_order *o);
+
+/* Some records, packed for one forward pass: record i is ids[first[i]] .. ids[first[i + 1]). */
+struct dinm_train_pack {
+    int32_t *ids;      /* owns: [n_tokens] */
+    size_t *first;     /* owns: [n + 1] */
+    size_t *loss_from; /* owns: [n] */
+    int32_t *labels;   /* owns: [n] */
+    size_t n, n_tokens;
+    size_t ids_capacity, first_capacity, loss_capacity, labels_capacity;
+};
+int dinm_train_pack_fill(struct dinm_train_pack *pack, const struct dinm_train_data *data,
+                         const size_t *indices, size_t n, struct dinm_error *err);
+void dinm_train_pack_free(struct dinm_train_pack *pack);
+
+/* ---- model and objective ---- */
+
+struct dinm_train_model {
+    float *flat; /* owns: [n_params], the weights that training updates */
+    size_t n_params, n_tensors;
+    size_t max_tokens, n_vocab, n_labels;
+    void *state; /* owns: what the kind keeps */
+};
+/* Decoder or encoder. */
+struct dinm_train_kind {
+    /* Fills m; weights from checkpoint folder `init`, or random from the seed if it is NULL. */
+    int (*open)(struct dinm_train_model *m, const char *config, const char *init, uint64_t seed,
+                struct dinm_error *err);
+    void (*close)(struct dinm_train_model *m);
+    struct dinm_param (*param)(const struct dinm_train_model *m, size_t index);
+    int (*write)(const struct dinm_train_model *m, const char *folder, enum dinm_dtype dtype,
+                 struct dinm_error *err);
+};
+
+struct dinm_train_score {
+    double loss;    /* sum over units */
+    double n_units; /* what the loss is a mean over: tokens that carry loss, or sequences */
+    double n_right; /* units whose largest logit is the right one */
+};
+struct dinm_train_objective {
+    const char *name;
+    const char *unit; /* "tokens" or "texts" */
+    const struct dinm_train_kind *kind;
+    /* Reads one record. */
+    int (*read)(struct dinm_train_data *data, struct dinm_json line,
+                const struct dinm_train_reader *reader, struct dinm_error *err);
+    size_t (*n_units)(const struct dinm_train_record *record);
+    /* Loss of the packed records; grad: [n_params] += scale * gradient of its sum, or NULL. */
+    int (*learn)(struct dinm_train_model *m, struct dinm_train_score *score, float *grad,
+                 double scale, const struct dinm_train_pack *pack, struct dinm_error *err);
+};
+extern const struct dinm_train_kind dinm_train_decoder, dinm_train_encoder;
+extern const struct dinm_train_objective dinm_train_lm, dinm_train_classify;
+
+/* ---- the sum over parts ---- */
+
+/* Sums the parts' gradients in a binary tree over part numbers that does not depend on the number
+ * of ranks: node [a, a + 2^k) is the sum of its halves. Part p is computed on rank
+ * p * size / n_parts; a node lives on the rank of its first part, so that only right halves
+ * travel, and only to lower ranks: no circle of waiting ranks can arise. */
+struct dinm_train_tree {
+    const struct dinm_grid *grid; /* borrows */
+    size_t n_parts, n_params;
+    struct dinm_train_move *moves; /* owns: [n_moves], this rank's work in order */
+    size_t n_moves, moves_capacity;
+    size_t n_slots, n_sends; /* gradients held at once; messages to lower ranks */
+    float **slots;           /* owns: [n_slots][n_params] */
+    double *headers;         /* owns: [n_slots][DINM_TRAIN_HEADER]: status and score of each slot */
+    MPI_Request *requests;   /* owns */
+    size_t n_requests;
+    /* Computes a part into grad, which is zeroed before. */
+    int (*compute)(void *context, size_t part, float *grad, struct dinm_train_score *score,
+                   struct dinm_error *err);
+    void *context;
+};
+enum { DINM_TRAIN_HEADER = 4 };
+int dinm_train_tree_init(struct dinm_train_tree *t, const struct dinm_grid *grid, size_t n_parts,
+                         size_t n_params, struct dinm_error *err);
+void dinm_train_tree_free(struct dinm_train_tree *t);
+/* Collective. On rank 0, slot 0 and *score are the sums over all parts. Returns this rank's own
+ * outcome; *worst is the worst that went through it, on rank 0 that of all. After a failure the
+ * messages still flow, so that nobody waits for ever. Cost: n_sends messages of n_params floats. */
+int dinm_train_tree_sum_all(struct dinm_train_tree *t, struct dinm_train_score *score, int *worst,
+                            struct dinm_error *err);
+/* Collective. Rank 0's values: [n] reach all, in chunks that fit MPI's counts. */
+int dinm_train_share_all(const struct dinm_grid *grid, float *values, size_t n,
+                         struct dinm_error *err);
+
+/* Collective. The score of all of data with the model as it is; *score is the same on every rank.
+ * Cost: one forward pass over the data, shared by the ranks, and a gather. */
+int dinm_train_score_all(const struct dinm_grid *grid, const struct dinm_train_settings *s,
+                         struct dinm_train_model *m, const struct dinm_train_data *data,
+                         struct dinm_train_score *score, struct dinm_error *err);
+
+/* ---- output ---- */
+
+struct dinm_train_result {
+    int64_t step; /* steps done */
+    double loss;  /* of the last step */
+    struct dinm_train_score held_out;
+};
+/* Rank 0. Writes the whole output folder; each file appears under its name when complete. */
+int dinm_train_write(const struct dinm_train_settings *s, const struct dinm_train_model *m,
+                     const struct dinm_train_data *data, const struct dinm_train_data *held_out,
+                     const struct dinm_train_result *result, const struct dinm_buffer *losses,
+                     struct dinm_error *err);
+
+#endif

@@ -1,0 +1,129 @@
+/* What the model is sent: templates, suffix, cutting, the table of distinct prompts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+#include "pipeline/prompts.h"
+
+static const char s_text[] = "If the user's request is reasonable, give the correct answer. Please "
+                             "give the right response:";
+
+static int open_settings(void **state)
+{
+    static struct dinm_settings settings;
+    struct dinm_error err = {0};
+    *state = &settings;
+    return dinm_settings_init(&settings, DINM_PROFILE_PAPER, &err);
+}
+
+static int close_settings(void **state)
+{
+    dinm_settings_free(*state);
+    return 0;
+}
+
+static void suffix_stands_behind_a_blank(void **state)
+{
+    struct dinm_buffer b = {0};
+    struct dinm_error err = {0};
+    assert_int_equal(dinm_prompt_text(*state, "Why?", true, &b, &err), DINM_OK);
+    assert_memory_equal(b.data, "Why? ", 5);
+    assert_string_equal(b.data + 5, s_text);
+    b.n_bytes = 0;
+    assert_int_equal(dinm_prompt_text(*state, "Why?", false, &b, &err), DINM_OK);
+    assert_string_equal(b.data, "Why?");
+    dinm_buffer_free(&b);
+}
+
+static void template_wraps_query_and_suffix(void **state)
+{
+    struct dinm_settings *s = *state;
+    struct dinm_buffer b = {0};
+    struct dinm_error err = {0};
+    assert_int_equal(dinm_settings_apply_text(s, "prompt.template", "<<{prompt}>>", &err), DINM_OK);
+    assert_int_equal(dinm_settings_apply_text(s, "prompt.suffix", "S", &err), DINM_OK);
+    assert_int_equal(dinm_prompt_text(s, "Q", true, &b, &err), DINM_OK);
+    assert_string_equal(b.data, "<<Q S>>");
+    b.n_bytes = 0;
+    assert_int_equal(dinm_settings_apply_text(s, "edit.method", "self_reminder", &err), DINM_OK);
+    assert_int_equal(dinm_prompt_text_edited(s, "Q", &b, &err), DINM_OK);
+    assert_non_null(strstr(b.data, "\nQ\n"));
+    assert_memory_equal(b.data, "<<You should be a responsible", 29);
+    dinm_buffer_free(&b);
+}
+
+static void question_gets_one_question_mark(void **state)
+{
+    (void)state;
+    struct dinm_buffer b = {0};
+    struct dinm_error err = {0};
+    assert_int_equal(dinm_prompt_question("Who", &b, &err), DINM_OK);
+    assert_int_equal(dinm_prompt_question("Who?", &b, &err), DINM_OK);
+    assert_memory_equal(b.data, b.data + b.n_bytes / 2, b.n_bytes / 2);
+    assert_non_null(strstr(b.data, "'The answer is '.\nQ: Who?\nA:"));
+    dinm_buffer_free(&b);
+}
+
+static void cutting_keeps_the_right_end_and_bos(void **state)
+{
+    (void)state;
+    int32_t ids[] = {1, 10, 11, 12, 13};
+    struct dinm_ids list = {ids, 5, 5};
+    assert_int_equal(dinm_prompt_cut(&list, 5, 1), 0);
+    assert_int_equal(dinm_prompt_cut(&list, 3, 1), 2);
+    const int32_t with_bos[] = {1, 12, 13};
+    assert_int_equal(list.n_ids, 3);
+    assert_memory_equal(ids, with_bos, sizeof with_bos);
+    assert_int_equal(dinm_prompt_cut(&list, 2, -1), 1);
+    const int32_t without_bos[] = {12, 13};
+    assert_memory_equal(ids, without_bos, sizeof without_bos);
+}
+
+static void limit_leaves_room_to_answer(void **state)
+{
+    struct dinm_settings *s = *state;
+    s->generate.max_input_tokens = 1000;
+    assert_int_equal(dinm_prompt_limit(s, 4096, 600), 1000);
+    assert_int_equal(dinm_prompt_limit(s, 1024, 600), 512);
+    assert_int_equal(dinm_prompt_limit(s, 1024, 100), 924);
+}
+
+static void table_holds_each_prompt_once(void **state)
+{
+    struct dinm_settings *s = *state;
+    struct dinm_case list[2] = {
+        {.id = 1, .inputs = {"x", "q", "y", "z", "q"}},
+        {.id = 2, .inputs = {"x", "r", "y", "q", "w"}},
+    };
+    struct dinm_cases cases = {.cases = list, .n_cases = 2};
+    struct dinm_question question[] = {{.question = "Who"}, {.question = "Who?"}};
+    struct dinm_questions questions = {.questions = question, .n_questions = 2};
+    struct dinm_prompt_table t;
+    struct dinm_error err = {0};
+    assert_int_equal(dinm_prompt_table_build(&t, s, &cases, &questions, &err), DINM_OK);
+    assert_int_equal(t.n_used, 12);
+    assert_int_equal(t.n_prompts, 7); /* x q y z r w, one question */
+    const size_t expected[] = {0, 1, 2, 3, 1, 0, 4, 2, 1, 5, 6, 6};
+    assert_memory_equal(t.of_input, expected, sizeof expected);
+    assert_int_equal(t.prompts[0].max_new, s->generate.max_new_tokens);
+    assert_int_equal(t.prompts[6].max_new, s->evaluate.kqa_max_new_tokens);
+    dinm_prompt_table_free(&t);
+    dinm_prompt_table_free(&t);
+}
+
+#define with_settings(f) cmocka_unit_test_setup_teardown(f, open_settings, close_settings)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        with_settings(suffix_stands_behind_a_blank),
+        with_settings(template_wraps_query_and_suffix),
+        cmocka_unit_test(question_gets_one_question_mark),
+        cmocka_unit_test(cutting_keeps_the_right_end_and_bos),
+        with_settings(limit_leaves_room_to_answer),
+        with_settings(table_holds_each_prompt_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
