@@ -1,0 +1,400 @@
+/* io/tokenizer_special, _folder, _older, _convert, _sentencepiece: model folders, and which of
+ * their files decides what. */
+#include "tokenizers.h"
+
+struct file {
+    const char *name, *text;
+};
+
+static void write_files(const char *folder, const struct file *files)
+{
+    for (size_t i = 0; files[i].name != NULL; i++) {
+        free(write_text(folder, files[i].name, files[i].text));
+    }
+}
+
+static struct dinm_tokenizer *open_files(const struct file *files)
+{
+    struct dinm_error err = {0};
+    struct dinm_tokenizer *t = NULL;
+    char *folder = new_folder();
+
+    write_files(folder, files);
+    assert_ok(dinm_tokenizer_open(&t, folder, &err), &err);
+    remove_folder(folder);
+    return t;
+}
+
+static void refuse_files(const struct file *files, const char *part)
+{
+    struct dinm_error err = {0};
+    struct dinm_tokenizer *t = NULL;
+    char *folder = new_folder();
+
+    write_files(folder, files);
+    assert_failed(dinm_tokenizer_open(&t, folder, &err), DINM_FAILED, &err, part);
+    assert_null(t);
+    remove_folder(folder);
+}
+
+#define TOKENIZER                                                                                  \
+    "{\"added_tokens\":[{\"id\":3,\"content\":\"<s>\",\"special\":true}],\"post_processor\":"      \
+    "{\"type\":\"RobertaProcessing\",\"cls\":[\"<s>\",3],\"sep\":[\"</s>\",4]},"                   \
+    "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"                       \
+    "\"model\":{\"vocab\":{\"\\u0120\":0,\"a\":1,\"<unk>\":2,\"<s>\":3,\"</s>\":4,\"<pad>\":5},"   \
+    "\"merges\":[]}}"
+#define CONFIG "tokenizer_config.json"
+#define MAP "special_tokens_map.json"
+
+/* bos, eos, pad and the ids of "a" from the files beside TOKENIZER. */
+static void special_tokens_come_from_the_right_file(void **state)
+{
+    static const struct {
+        const char *config, *map, *model;
+        int bos, eos, pad;
+        const char *ids;
+    } cases[] = {
+        {"{}", "{}", "{}", -1, -1, -1, "3 1 4"},
+        {"{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</s>\",\"lstrip\":false},"
+         "\"pad_token\":null}",
+         "{}", "{}", 3, 4, -1, "3 1 4"},
+        /* The map wins, null included, ... */
+        {"{\"bos_token\":\"a\",\"pad_token\":\"a\"}",
+         "{\"bos_token\":{\"content\":\"<s>\"},\"pad_token\":null}", "{}", 3, -1, -1, "3 1 4"},
+        /* ... unless the newer file has the table of added tokens. */
+        {"{\"bos_token\":\"</s>\",\"added_tokens_decoder\":{\"3\":{\"content\":\"<s>\","
+         "\"special\":true}}}",
+         "{\"bos_token\":\"<s>\"}", "{}", 4, -1, -1, "3 1 4"},
+        /* Classes have defaults; some build their own template. */
+        {"{}", "{}", "{\"model_type\":\"roberta\"}", 3, 4, 5, "3 1 4"},
+        {"{\"tokenizer_class\":\"RobertaTokenizerFast\",\"pad_token\":null}", "{}",
+         "{\"model_type\":\"llama\"}", 3, 4, -1, "3 1 4"},
+        {"{\"tokenizer_class\":\"LlamaTokenizer\"}", "{}", "{}", 3, 4, -1, "3 1"},
+        {"{\"add_bos_token\":false,\"add_eos_token\":true}", "{}", "{\"model_type\":\"mistral\"}",
+         3, 4, -1, "1 4"},
+        {"{\"tokenizer_class\":\"PreTrainedTokenizerFast\",\"add_bos_token\":false}", "{}",
+         "{\"model_type\":\"llama\"}", -1, -1, -1, "3 1 4"},
+        {"{\"tokenizer_class\":\"LlamaTokenizerX\"}", "{}", "{}", -1, -1, -1, "3 1 4"},
+        /* A special token that nobody knows yet gets the next id. */
+        {"{\"pad_token\":\"[PAD]\"}", "{}", "{}", -1, -1, 6, "3 1 4"},
+        {"{\"add_prefix_space\":true}", "{}", "{}", -1, -1, -1, "3 0 1 4"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct file files[] = {{"tokenizer.json", TOKENIZER},
+                                     {CONFIG, cases[i].config},
+                                     {MAP, cases[i].map},
+                                     {"config.json", cases[i].model},
+                                     {NULL, NULL}};
+        struct dinm_tokenizer *t = open_files(files);
+
+        assert_int_equal(dinm_tokenizer_bos(t), cases[i].bos);
+        assert_int_equal(dinm_tokenizer_eos(t), cases[i].eos);
+        assert_int_equal(dinm_tokenizer_pad(t), cases[i].pad);
+        assert_ids(t, "a", SPECIAL, cases[i].ids);
+        dinm_tokenizer_close(t);
+    }
+}
+
+static void named_special_tokens_are_special(void **state)
+{
+    static const struct file files[] = {
+        {"tokenizer.json", TOKENIZER},
+        {CONFIG, "{\"eos_token\":\"</s>\",\"mask_token\":{\"content\":\"[M]\",\"lstrip\":true},"
+                 "\"additional_special_tokens\":[\"[X]\",{\"content\":\"<pad>\"}]}"},
+        {NULL, NULL}};
+    static const int32_t ids[] = {1, 4, 6, 7, 5, 2};
+    struct dinm_tokenizer *t = open_files(files);
+
+    (void)state;
+    assert_ids(t, "a</s>a  [M][X]<pad>", CONTROL, "1 4 1 6 7 5");
+    assert_ids(t, "</s>", PLAIN, "");
+    assert_decodes(t, ids, 6, true, "a <unk>", 7);
+    dinm_tokenizer_close(t);
+}
+
+static void broken_side_files_are_refused(void **state)
+{
+    static const struct {
+        const char *name, *text, *part;
+    } cases[] = {
+        {CONFIG, "[]", "tokenizer_config.json"},
+        {CONFIG, "{\"bos_token\":7}", "bos_token"},
+        {CONFIG, "{\"bos_token\":{}}", "content"},
+        {CONFIG, "{\"additional_special_tokens\":[1]}", "additional_special_tokens"},
+        {CONFIG, "{\"added_tokens_decoder\":{\"9\":{\"content\":\"<s>\"}}}", "\"<s>\" the id 9"},
+        {CONFIG, "{\"tokenizer_class\":\"LlamaTokenizer\",\"bos_token\":null}", "add_bos_token"},
+        {CONFIG, "{\"add_prefix_space\":\"no\"}", "add_prefix_space"},
+        {MAP, "{", "special_tokens_map.json"},
+        {"config.json", "nothing", "config.json"},
+        {"tokenizer.json", "{}", "tokenizer.json"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct file files[] = {
+            {"tokenizer.json", TOKENIZER}, {cases[i].name, cases[i].text}, {NULL, NULL}};
+
+        refuse_files(files, cases[i].part);
+    }
+}
+
+/* ---- vocab.json and merges.txt ---- */
+
+#define VOCAB                                                                                      \
+    {                                                                                              \
+        "vocab.json", "{\"<s>\":0,\"<pad>\":1,\"</s>\":2,\"<unk>\":3,\"a\":4,\"b\":5,\"ab\":6,"    \
+                      "\"\\u0120\":7,\"<mask>\":8,\"<|endoftext|>\":9}"                            \
+    }
+#define MERGES                                                                                     \
+    {                                                                                              \
+        "merges.txt", "#version: 0.2\na b\r\n"                                                     \
+    }
+
+static void vocab_and_merges(void **state)
+{
+    static const struct file roberta[] = {VOCAB,
+                                          MERGES,
+                                          {"config.json", "{\"model_type\":\"roberta\"}"},
+                                          {"added_tokens.json", "{\"[B]\":11,\"[A]\":10}"},
+                                          {NULL, NULL}};
+    static const struct file gpt2[] = {
+        VOCAB, MERGES, {CONFIG, "{\"tokenizer_class\":\"GPT2Tokenizer\"}"}, {NULL, NULL}};
+    static const int32_t ids[] = {0, 6, 7, 5, 2};
+    struct dinm_tokenizer *t = open_files(roberta);
+
+    (void)state;
+    assert_ids(t, "ab b", SPECIAL, "0 6 7 5 2");
+    assert_ids(t, "[A]b [B] <mask>", CONTROL, "10 5 7 11 8");
+    assert_ids(t, "[A]b", PLAIN, "10 5");
+    assert_int_equal(dinm_tokenizer_pad(t), 1);
+    assert_int_equal(dinm_tokenizer_n_vocab(t), 12);
+    assert_decodes(t, ids, 5, true, "ab b", 4);
+    dinm_tokenizer_close(t);
+    t = open_files(gpt2);
+    assert_ids(t, "ab b", SPECIAL, "6 7 5");
+    assert_int_equal(dinm_tokenizer_eos(t), 9);
+    dinm_tokenizer_close(t);
+}
+
+static void incomplete_folders_are_refused(void **state)
+{
+    static const struct file nothing[] = {{NULL, NULL}};
+    static const struct file half[] = {VOCAB, {NULL, NULL}};
+    static const struct file classless[] = {VOCAB, MERGES, {NULL, NULL}};
+    static const struct file qwen[] = {
+        VOCAB, MERGES, {"config.json", "{\"model_type\":\"qwen2\"}"}, {NULL, NULL}};
+    static const struct file bos[] = {
+        VOCAB,
+        MERGES,
+        {CONFIG, "{\"tokenizer_class\":\"GPT2Tokenizer\",\"add_bos_token\":true}"},
+        {NULL, NULL}};
+    static const struct file merges[] = {
+        VOCAB, {"merges.txt", "a c\n"}, {"config.json", "{\"model_type\":\"gpt2\"}"}, {NULL, NULL}};
+    static const struct file bytes[] = {VOCAB,
+                                        {"merges.txt", "a \xFF\n"},
+                                        {"config.json", "{\"model_type\":\"gpt2\"}"},
+                                        {NULL, NULL}};
+    static const struct file added[] = {VOCAB,
+                                        MERGES,
+                                        {"config.json", "{\"model_type\":\"gpt2\"}"},
+                                        {"added_tokens.json", "{\"x\":\"y\"}"},
+                                        {NULL, NULL}};
+
+    (void)state;
+    refuse_files(nothing, "has no tokenizer.json");
+    refuse_files(half, "merges.txt");
+    refuse_files(classless, "GPT2Tokenizer or RobertaTokenizer");
+    refuse_files(qwen, "GPT2Tokenizer or RobertaTokenizer");
+    refuse_files(bos, "add_bos_token");
+    refuse_files(merges, "\"c\"");
+    refuse_files(bytes, "UTF-8");
+    refuse_files(added, "added_tokens.json");
+}
+
+/* ---- tokenizer.model ---- */
+
+static void put_varint(struct dinm_buffer *b, uint64_t value)
+{
+    do {
+        const char byte = (char)((value & 0x7F) | (value > 0x7F ? 0x80 : 0));
+
+        assert_int_equal(dinm_buffer_append(b, &byte, 1, NULL), DINM_OK);
+        value >>= 7;
+    } while (value > 0);
+}
+
+static void put_number(struct dinm_buffer *b, unsigned field, uint64_t value)
+{
+    put_varint(b, field << 3);
+    put_varint(b, value);
+}
+
+static void put_bytes(struct dinm_buffer *b, unsigned field, const void *bytes, size_t n_bytes)
+{
+    put_varint(b, field << 3 | 2);
+    put_varint(b, n_bytes);
+    assert_int_equal(dinm_buffer_append(b, bytes, n_bytes, NULL), DINM_OK);
+}
+
+static void put_piece(struct dinm_buffer *b, const char *text, float score, unsigned type)
+{
+    struct dinm_buffer piece = {0};
+
+    put_bytes(&piece, 1, text, strlen(text));
+    put_varint(&piece, 2 << 3 | 5);
+    assert_int_equal(dinm_buffer_append(&piece, &score, 4, NULL), DINM_OK);
+    if (type != 1) {
+        put_number(&piece, 3, type);
+    }
+    put_bytes(b, 1, piece.data, piece.n_bytes);
+    dinm_buffer_free(&piece);
+}
+
+#define MARK "\xE2\x96\x81"
+
+/* A BPE model: 0 to 2 special, 3 <0x0A>, 4 user-defined, then letters and what they join to. */
+static void put_model(struct dinm_buffer *b, unsigned type, const char *map)
+{
+    static const char *const pieces[] = {MARK, "a", "b", "c", "ab", "bc", MARK "ab", "abc", "<s"};
+    struct dinm_buffer part = {0};
+
+    put_piece(b, "<unk>", 0, 2);
+    put_piece(b, "<s>", 0, 3);
+    put_piece(b, "</s>", 0, 3);
+    put_piece(b, "<0x0A>", 0, 6);
+    put_piece(b, "bcb", 0, 4);
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        put_piece(b, pieces[i], -(float)i, 1);
+    }
+    put_number(&part, 3, type);
+    put_number(&part, 35, 1);
+    put_number(&part, 200, 7);
+    put_bytes(b, 2, part.data, part.n_bytes);
+    part.n_bytes = 0;
+    put_bytes(&part, 2, map, strlen(map));
+    put_number(&part, 3, 1);
+    put_bytes(b, 3, part.data, part.n_bytes);
+    dinm_buffer_free(&part);
+}
+
+static struct dinm_tokenizer *open_model(const char *config)
+{
+    struct dinm_error err = {0};
+    struct dinm_buffer b = {0};
+    struct dinm_tokenizer *t = NULL;
+    char *folder = new_folder();
+    char *path = dinm_path_join(folder, "tokenizer.model", NULL);
+
+    put_model(&b, 2, "");
+    assert_ok(dinm_file_write(path, b.data, b.n_bytes, &err), &err);
+    free(write_text(folder, CONFIG, config));
+    assert_ok(dinm_tokenizer_open(&t, folder, &err), &err);
+    remove_folder(folder);
+    free(path);
+    dinm_buffer_free(&b);
+    return t;
+}
+
+static void sentencepiece_models(void **state)
+{
+    static const int32_t ids[] = {1, 11, 7, 5, 6, 3, 2};
+    struct dinm_tokenizer *t = open_model("{\"tokenizer_class\":\"LlamaTokenizer\"}");
+
+    (void)state;
+    assert_int_equal(dinm_tokenizer_bos(t), 1);
+    assert_int_equal(dinm_tokenizer_eos(t), 2);
+    assert_int_equal(dinm_tokenizer_n_vocab(t), 14);
+    assert_ids(t, "ab a", SPECIAL, "1 11 5 6");
+    assert_ids(t, "abc\n", PLAIN, "11 8 3");
+    assert_ids(t, "bc", PLAIN, "5 10");
+    assert_ids(t, "babcbb", PLAIN, "5 7 6 4 5 7"); /* the user-defined piece, then a new mark */
+    assert_ids(t, "<s>", PLAIN, "5 0");
+    assert_ids(t, "a<s>b", CONTROL, "5 6 1 5 7");
+    assert_decodes(t, ids, 7, true, "abb a\n", 6);
+    dinm_tokenizer_close(t);
+    t = open_model("{\"tokenizer_class\":\"LlamaTokenizer\",\"legacy\":false}");
+    assert_ids(t, "a<s>b ab", CONTROL, "5 6 1 7 11");
+    dinm_tokenizer_close(t);
+    t = open_model("{\"add_prefix_space\":false}");
+    assert_ids(t, "ab ab", SPECIAL, "9 11");
+    dinm_tokenizer_close(t);
+}
+
+static void refuse_model(const void *bytes, size_t n_bytes, const char *part)
+{
+    struct dinm_error err = {0};
+    struct dinm_spm m = {0};
+
+    assert_failed(dinm_tokenizer_sentencepiece_parse(&m, "m.model", bytes, n_bytes, &err),
+                  DINM_FAILED, &err, part);
+    dinm_tokenizer_sentencepiece_free(&m);
+    dinm_tokenizer_sentencepiece_free(&m);
+}
+
+static void other_sentencepiece_models_are_refused(void **state)
+{
+    static const char *const pieces[] = {"", "\xFF", "a"};
+    struct dinm_buffer b = {0};
+
+    (void)state;
+    put_model(&b, 1, "");
+    refuse_model(b.data, b.n_bytes, "type 1");
+    b.n_bytes = 0;
+    put_model(&b, 2, "map");
+    refuse_model(b.data, b.n_bytes, "character map");
+    b.n_bytes = 0;
+    put_model(&b, 2, "");
+    put_piece(&b, "ab", 0, 1);
+    refuse_model(b.data, b.n_bytes, "\"ab\" has the ids");
+    for (size_t i = 0; i < 3; i++) {
+        b.n_bytes = 0;
+        put_piece(&b, pieces[i], 0, i == 2 ? 77 : 1);
+        refuse_model(b.data, b.n_bytes, "piece 0");
+    }
+    refuse_model("", 0, "m.model");
+    refuse_model("\x0A\x7F", 2, "broken");
+    refuse_model("\x0B", 1, "broken");
+    refuse_model("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 11, "broken");
+    dinm_buffer_free(&b);
+}
+
+/* A model that ends anywhere is read without reading behind its end. */
+static void truncated_models_do_no_harm(void **state)
+{
+    struct dinm_buffer b = {0};
+
+    (void)state;
+    put_model(&b, 2, "");
+    for (size_t n = 0; n < b.n_bytes; n++) {
+        struct dinm_error err = {0};
+        struct dinm_spm m = {0};
+        char *copy = malloc(n + 1); /* behind it, a sanitizer watches */
+        int status;
+
+        assert_non_null(copy);
+        memcpy(copy, b.data, n);
+        status = dinm_tokenizer_sentencepiece_parse(&m, "m.model", copy, n, &err);
+        assert_true(status == DINM_FAILED || m.vocab.n_ids == 14);
+        dinm_tokenizer_sentencepiece_free(&m);
+        free(copy);
+    }
+    dinm_buffer_free(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(special_tokens_come_from_the_right_file),
+        cmocka_unit_test(named_special_tokens_are_special),
+        cmocka_unit_test(broken_side_files_are_refused),
+        cmocka_unit_test(vocab_and_merges),
+        cmocka_unit_test(incomplete_folders_are_refused),
+        cmocka_unit_test(sentencepiece_models),
+        cmocka_unit_test(other_sentencepiece_models_are_refused),
+        cmocka_unit_test(truncated_models_do_no_harm),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
