@@ -26,6 +26,8 @@ int dinm_tokenizer_text_put(struct dinm_buffer *out, uint32_t c, struct dinm_err
 /* Appends the text, each longest beginning of a character that is none as one U+FFFD. */
 int dinm_tokenizer_text_repair(struct dinm_buffer *out, const char *text, size_t n_bytes,
                                struct dinm_error *err);
+/* UTF-8 without NUL. */
+bool dinm_tokenizer_text_is_valid(const char *text, size_t n_bytes);
 /* Unicode White_Space (25 code points). */
 bool dinm_tokenizer_text_is_space(uint32_t c);
 /* Bytes of white space at the start, and where that at the end begins. */

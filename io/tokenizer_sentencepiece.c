@@ -86,13 +86,11 @@ static int read_piece(struct dinm_spm *m, struct wire w, struct dinm_error *err)
 {
     struct dinm_spm_piece piece = {.type = DINM_SPM_NORMAL};
     struct dinm_buffer text = {0};
-    struct dinm_buffer valid = {0};
     const size_t id = m->vocab.n_ids;
     void *pieces = m->pieces;
     struct field f;
     int status = DINM_OK;
 
-    TRY(dinm_buffer_append(&text, "", 0, err));
     while (w.at < w.end) {
         TRY(read_field(&w, &f, err));
         if (f.number == PIECE_TEXT && f.kind == 2) {
@@ -106,10 +104,8 @@ static int read_piece(struct dinm_spm *m, struct wire w, struct dinm_error *err)
             piece.type = f.value <= DINM_SPM_LAST ? (int)f.value : 0;
         }
     }
-    TRY(dinm_tokenizer_text_repair(&valid, text.data, text.n_bytes, err));
-    if (valid.n_bytes != text.n_bytes || memcmp(valid.data, text.data, text.n_bytes) != 0 ||
-        text.n_bytes == 0 || strlen(text.data) != text.n_bytes || isnan(piece.score) ||
-        piece.type == 0) {
+    if (text.n_bytes == 0 || !dinm_tokenizer_text_is_valid(text.data, text.n_bytes) ||
+        isnan(piece.score) || piece.type == 0) {
         status = dinm_fail(err, DINM_FAILED,
                            "%s: piece %zu is not a piece of UTF-8 text with a "
                            "score and a known type",
@@ -123,7 +119,6 @@ static int read_piece(struct dinm_spm *m, struct wire w, struct dinm_error *err)
     m->pieces[id] = piece;
 out:
     dinm_buffer_free(&text);
-    dinm_buffer_free(&valid);
     return status;
 }
 

@@ -4,18 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int append_id(struct dinm_tokenizer *t, const char *where, bool after, int64_t id,
+static int append_id(struct dinm_tokenizer *t, const char *where, bool after, const cJSON *item,
                      struct dinm_error *err)
 {
-    const int32_t one = (int32_t)id;
+    const double number = cJSON_IsNumber(item) ? item->valuedouble : -1;
+    const int32_t id = number >= 0 && number <= DINM_MAX_ID ? (int32_t)number : -1;
+    char room[64];
 
-    if (id < 0 || (size_t)id >= t->vocab.n_ids || !t->vocab.pieces[id].known) {
+    if (id < 0 || id != number || (size_t)id >= t->vocab.n_ids || !t->vocab.pieces[id].known) {
         return dinm_fail(err, DINM_FAILED,
-                         "%s: post_processor adds the id %lld, which is not in "
-                         "the vocabulary",
-                         where, (long long)id);
+                         "%s: post_processor adds %s, which is not an id of the vocabulary", where,
+                         dinm_json_describe(item, room));
     }
-    return dinm_ids_append(after ? &t->after : &t->before, &one, 1, err);
+    return dinm_ids_append(after ? &t->after : &t->before, &id, 1, err);
 }
 
 /* ["</s>", 2] */
@@ -26,11 +27,11 @@ static int read_pair(struct dinm_tokenizer *t, struct dinm_json j, const char *k
     const cJSON *pair = NULL;
 
     TRY(dinm_json_get_array(j, key, &pair, err));
-    if (cJSON_GetArraySize(pair) != 2 || !cJSON_IsNumber(pair->child->next)) {
+    if (cJSON_GetArraySize(pair) != 2) {
         return dinm_fail(err, DINM_FAILED, "%s: post_processor.%s: expected [token, id]", j.where,
                          key);
     }
-    TRY(append_id(t, j.where, after, (int64_t)pair->child->next->valuedouble, err));
+    TRY(append_id(t, j.where, after, pair->child->next, err));
 out:
     return status;
 }
@@ -53,7 +54,7 @@ static int read_special(struct dinm_tokenizer *t, const char *where, const cJSON
     TRY(dinm_json_get_array(j, "ids", &ids, err));
     cJSON_ArrayForEach(id, ids)
     {
-        TRY(append_id(t, where, after, cJSON_IsNumber(id) ? (int64_t)id->valuedouble : -1, err));
+        TRY(append_id(t, where, after, id, err));
     }
 out:
     return status;

@@ -57,6 +57,17 @@ out:
     return status;
 }
 
+bool dinm_tokenizer_text_is_valid(const char *text, size_t n_bytes)
+{
+    bool valid = true;
+
+    for (size_t at = 0; valid && at < n_bytes;) {
+        valid = text[at] != '\0';
+        at += valid ? dinm_utf8_step(text + at, n_bytes - at, &valid) : 1;
+    }
+    return valid;
+}
+
 bool dinm_tokenizer_text_is_space(uint32_t c)
 {
     return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
