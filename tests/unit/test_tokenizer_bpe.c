@@ -47,7 +47,7 @@ static void make_model(struct random_model *m, uint32_t *seed)
         whole = strlen(text) < sizeof m->texts[0] ? find_piece(m, text) : -2;
         if (whole == -1) {
             whole = m->n_pieces++;
-            snprintf(m->texts[whole], sizeof m->texts[0], "%s", text);
+            memcpy(m->texts[whole], text, strlen(text) + 1);
         }
         if (whole >= 0) {
             m->left[m->n_merges] = a;
