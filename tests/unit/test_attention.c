@@ -1,0 +1,278 @@
+/* model/attention: against float64 loops; the same bits in a prompt, in pieces of it, and alone;
+ * gradients against differences of the float64 loss. */
+#include "numbers.h"
+#include <float.h>
+#include "model/attention.h"
+
+static const struct dinm_attention cases[] = {
+    /* rows, keys, heads, key heads, d_head, causal, key_first, key_last */
+    {1, 1, 1, 1, 2, true, 0, 1},        {5, 5, 2, 2, 8, true, 0, 5},
+    {64, 64, 4, 2, 16, true, 0, 64},    {65, 65, 8, 1, 32, true, 0, 65},
+    {150, 150, 4, 4, 64, true, 0, 150}, {40, 200, 6, 2, 24, true, 0, 200},
+    {1, 129, 4, 2, 16, true, 0, 129},   {70, 70, 4, 2, 16, true, 13, 70},
+    {70, 70, 4, 2, 16, true, 0, 50},    {130, 130, 2, 1, 16, true, 90, 130},
+    {33, 33, 4, 4, 16, false, 0, 33},   {140, 140, 2, 2, 64, false, 0, 140},
+    {50, 50, 3, 3, 10, false, 7, 41},   {1100, 1100, 1, 1, 128, true, 0, 1100},
+};
+enum { N_CASES = sizeof cases / sizeof *cases };
+
+struct arrays {
+    float *q, *k, *v, *out, *scratch;
+    size_t n_q, n_kv;
+};
+
+static struct arrays make_arrays(const struct dinm_attention *a)
+{
+    struct arrays x = {.n_q = a->n_rows * a->n_heads * a->d_head,
+                       .n_kv = a->n_keys * a->n_kv_heads * a->d_head};
+
+    x.q = normals(x.n_q, 1.0, 1);
+    x.k = normals(x.n_kv, 1.0, 2);
+    x.v = normals(x.n_kv, 1.0, 3);
+    x.out = zeros(x.n_q);
+    dinm_linear_set_threads(2);
+    x.scratch = normals(dinm_attention_scratch(a), 1e30, 4); /* what is in it must not matter */
+    return x;
+}
+
+static void free_arrays(struct arrays *x)
+{
+    free(x->q);
+    free(x->k);
+    free(x->v);
+    free(x->out);
+    free(x->scratch);
+}
+
+/* One output row of one head in float64 from float64 inputs; out: [d_head]. p: [n_keys]. */
+static void reference_row(double *out, double *p, const double *q, const double *k, const double *v,
+                          const struct dinm_attention *a, size_t row, size_t head)
+{
+    const size_t d = a->d_head, kv = head / (a->n_heads / a->n_kv_heads);
+    const size_t own = a->n_keys - a->n_rows + row;
+    double sum = 0.0, largest = -INFINITY;
+    size_t n_seen = 0;
+
+    for (size_t j = 0; j < a->n_keys; j++) {
+        double s = 0.0;
+
+        for (size_t i = 0; i < d; i++) {
+            s += q[(row * a->n_heads + head) * d + i] * k[(j * a->n_kv_heads + kv) * d + i];
+        }
+        p[j] = s / sqrt((double)d);
+        if ((a->causal && j > own) || j < a->key_first || j >= a->key_last) {
+            p[j] = -INFINITY;
+        }
+        n_seen += p[j] > -INFINITY;
+        largest = p[j] > largest ? p[j] : largest;
+    }
+    for (size_t j = 0; j < a->n_keys; j++) {
+        p[j] = n_seen > 0 ? exp(p[j] - largest) : 1.0;
+        sum += p[j];
+    }
+    for (size_t i = 0; i < d; i++) {
+        out[i] = 0.0;
+        for (size_t j = 0; j < a->n_keys; j++) {
+            out[i] += p[j] / sum * v[(j * a->n_kv_heads + kv) * d + i];
+        }
+    }
+}
+
+static double *widened(const float *x, size_t n)
+{
+    double *y = items(n, sizeof *y);
+
+    for (size_t i = 0; i < n; i++) {
+        y[i] = (double)x[i];
+    }
+    return y;
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    for (size_t c = 0; c < N_CASES; c++) {
+        const struct dinm_attention *a = &cases[c];
+        struct arrays x = make_arrays(a);
+        double *q = widened(x.q, x.n_q), *k = widened(x.k, x.n_kv), *v = widened(x.v, x.n_kv);
+        double *p = items(a->n_keys, sizeof *p), *out = items(a->d_head, sizeof *out);
+
+        dinm_attention_forward(x.out, x.q, x.k, x.v, a, x.scratch);
+        for (size_t row = 0; row < a->n_rows; row++) {
+            for (size_t h = 0; h < a->n_heads; h++) {
+                reference_row(out, p, q, k, v, a, row, h);
+                for (size_t i = 0; i < a->d_head; i++) {
+                    /* values of size 1, weights that sum to 1, errors of n_keys roundings each */
+                    assert_near((double)x.out[(row * a->n_heads + h) * a->d_head + i], out[i],
+                                4e-6);
+                }
+            }
+        }
+        free(q);
+        free(k);
+        free(v);
+        free(p);
+        free(out);
+        free_arrays(&x);
+    }
+}
+
+/* Rows [first, first + n) of a causal sequence, behind the keys before them. */
+static void piece(float *out, const struct arrays *x, const struct dinm_attention *whole,
+                  size_t first, size_t n)
+{
+    const size_t d_q = whole->n_heads * whole->d_head, d_kv = whole->n_kv_heads * whole->d_head;
+    struct dinm_attention a = *whole;
+    /* The cache's room beyond the keys holds something else. */
+    float *k = normals(x->n_kv, 1.0, 5), *v = normals(x->n_kv, 1.0, 6);
+
+    a.n_rows = n;
+    a.n_keys = a.key_last = first + n;
+    memcpy(k, x->k, a.n_keys * d_kv * sizeof *k);
+    memcpy(v, x->v, a.n_keys * d_kv * sizeof *v);
+    dinm_attention_forward(out + first * d_q, x->q + first * d_q, k, v, &a, x->scratch);
+    free(k);
+    free(v);
+}
+
+static void test_bits(void **state)
+{
+    (void)state;
+    for (size_t c = 0; c < N_CASES; c++) {
+        const struct dinm_attention *a = &cases[c];
+        struct arrays x = make_arrays(a);
+        float *out = zeros(x.n_q);
+
+        dinm_attention_forward(x.out, x.q, x.k, x.v, a, x.scratch);
+        for (int n_threads = 1; n_threads <= 2; n_threads++) {
+            dinm_linear_set_threads(n_threads);
+            dinm_attention_forward(out, x.q, x.k, x.v, a, x.scratch);
+            assert_same_bits(out, x.out, x.n_q);
+        }
+        if (a->causal && a->n_rows == a->n_keys && a->key_first == 0 && a->key_last == a->n_keys) {
+            for (size_t longest = 1; longest <= 100; longest += 33) {
+                memset(out, 0, x.n_q * sizeof *out);
+                for (size_t first = 0, n; first < a->n_rows; first += n) {
+                    n = 1 + pick(longest, first, longest);
+                    n = n < a->n_rows - first ? n : a->n_rows - first;
+                    piece(out, &x, a, first, n);
+                }
+                assert_same_bits(out, x.out, x.n_q);
+            }
+        }
+        free(out);
+        free_arrays(&x);
+    }
+}
+
+/* sum(out dout) in float64 of inputs moved by `step` along the directions. */
+static double loss_at(const struct arrays *x, const float *dout, const struct dinm_attention *a,
+                      const float *const along[3], double step)
+{
+    const float *const from[3] = {x->q, x->k, x->v};
+    const size_t n[3] = {x->n_q, x->n_kv, x->n_kv};
+    double *moved[3], *p = items(a->n_keys, sizeof *p), *out = items(a->d_head, sizeof *out);
+    double loss = 0.0;
+
+    for (size_t t = 0; t < 3; t++) {
+        moved[t] = widened(from[t], n[t]);
+        for (size_t i = 0; i < n[t]; i++) {
+            moved[t][i] += step * (double)along[t][i];
+        }
+    }
+    for (size_t row = 0; row < a->n_rows; row++) {
+        for (size_t h = 0; h < a->n_heads; h++) {
+            reference_row(out, p, moved[0], moved[1], moved[2], a, row, h);
+            for (size_t i = 0; i < a->d_head; i++) {
+                loss += out[i] * (double)dout[(row * a->n_heads + h) * a->d_head + i];
+            }
+        }
+    }
+    for (size_t t = 0; t < 3; t++) {
+        free(moved[t]);
+    }
+    free(p);
+    free(out);
+    return loss;
+}
+
+/* One input moves along `along`, the others stay. The float64 difference is good to 1e-8; the
+ * float32 gradient g errs by a few roundings of its own size, so by 1e-6 |g| |along|. */
+static void check_direction(const struct arrays *x, const float *dout,
+                            const struct dinm_attention *a, size_t which, const float *gradient,
+                            const float *along)
+{
+    const size_t n = which == 0 ? x->n_q : x->n_kv;
+    float *still = zeros(x->n_q > x->n_kv ? x->n_q : x->n_kv);
+    const float *directions[3] = {still, still, still};
+    const double step = 1e-5, size = sqrt(dot(gradient, gradient, n) * dot(along, along, n));
+
+    directions[which] = along;
+    const double slope =
+        (loss_at(x, dout, a, directions, step) - loss_at(x, dout, a, directions, -step)) /
+        (2.0 * step);
+
+    assert_near(dot(gradient, along, n), slope, 2e-6 * size + 1e-7);
+    free(still);
+}
+
+static void check_gradients(const struct dinm_attention *a)
+{
+    struct arrays x = make_arrays(a);
+    float *dout = normals(x.n_q, 1.0, 7), *along_q = normals(x.n_q, 1.0, 8);
+    float *along_kv = normals(x.n_kv, 1.0, 9);
+    float *dq = normals(x.n_q, 1.0, 10), *dk = zeros(x.n_kv), *dv = zeros(x.n_kv);
+    float *dq1 = zeros(x.n_q), *dk1 = zeros(x.n_kv), *dv1 = zeros(x.n_kv);
+
+    dinm_attention_backward(dq, dk, dv, dout, x.q, x.k, x.v, a, x.scratch);
+    check_direction(&x, dout, a, 0, dq, along_q);
+    check_direction(&x, dout, a, 1, dk, along_kv);
+    check_direction(&x, dout, a, 2, dv, along_kv);
+    check_direction(&x, dout, a, 0, dq, dq);
+    check_direction(&x, dout, a, 1, dk, dk);
+    check_direction(&x, dout, a, 2, dv, dv);
+
+    dinm_linear_set_threads(1);
+    dinm_attention_backward(dq1, dk1, dv1, dout, x.q, x.k, x.v, a, x.scratch);
+    assert_same_bits(dq, dq1, x.n_q);
+    assert_same_bits(dk, dk1, x.n_kv);
+    assert_same_bits(dv, dv1, x.n_kv);
+
+    /* dk and dv are added to. */
+    dinm_attention_backward(dq1, dk1, dv1, dout, x.q, x.k, x.v, a, x.scratch);
+    for (size_t i = 0; i < x.n_kv; i++) {
+        assert_near((double)dk1[i], 2.0 * (double)dk[i], 1e-5 * (1.0 + fabs((double)dk[i])));
+        assert_near((double)dv1[i], 2.0 * (double)dv[i], 1e-5 * (1.0 + fabs((double)dv[i])));
+    }
+    free(dout);
+    free(along_q);
+    free(along_kv);
+    free(dq);
+    free(dk);
+    free(dv);
+    free(dq1);
+    free(dk1);
+    free(dv1);
+    free_arrays(&x);
+}
+
+static void test_gradients(void **state)
+{
+    (void)state;
+    for (size_t c = 0; c < N_CASES; c++) {
+        if (cases[c].n_rows == cases[c].n_keys && cases[c].n_keys < 1000) {
+            check_gradients(&cases[c]);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_gradients),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,254 @@
+/* model/linear: against float64 loops, and bit for bit against every row on its own. */
+#include "numbers.h"
+#include <float.h>
+#include "model/linear.h"
+
+enum { N_ROWS = 200 };
+
+static const enum dinm_dtype dtypes[] = {DINM_F32, DINM_F16, DINM_BF16};
+static const struct {
+    size_t n_out, n_in;
+} shapes[] = {{1, 1},     {3, 5},     {8, 8},     {16, 40}, {64, 172}, {172, 64},   {128, 512},
+              {129, 513}, {256, 256}, {300, 100}, {640, 1}, {1, 700},  {512, 1000}, {1024, 1024}};
+enum { N_SHAPES = sizeof shapes / sizeof *shapes };
+
+/* n terms summed in any order differ from the true sum by at most about n roundings of the sum of
+ * their sizes. */
+static double bound(size_t n, double sizes)
+{
+    return (double)(n + 2) * (double)FLT_EPSILON * sizes;
+}
+
+static void check_forward(const struct dinm_matrix *w, const float *wide, size_t n_rows)
+{
+    float *x = normals(n_rows * w->n_in, 1.0, 11), *bias = normals(w->n_out, 1.0, 12);
+    float *y = zeros(n_rows * w->n_out);
+
+    for (size_t i = 0; i < n_rows * w->n_out; i++) {
+        y[i] = NAN; /* what was there must not matter */
+    }
+    dinm_linear(y, x, w, bias, n_rows);
+    for (size_t r = 0; r < n_rows; r++) {
+        for (size_t o = 0; o < w->n_out; o++) {
+            double sum = (double)bias[o], sizes = fabs(sum);
+
+            for (size_t i = 0; i < w->n_in; i++) {
+                const double term = (double)x[r * w->n_in + i] * (double)wide[o * w->n_in + i];
+
+                sum += term;
+                sizes += fabs(term);
+            }
+            assert_near((double)y[r * w->n_out + o], sum, bound(w->n_in, sizes));
+        }
+    }
+    free(x);
+    free(bias);
+    free(y);
+}
+
+static void check_backward_input(const struct dinm_matrix *w, const float *wide, size_t n_rows,
+                                 int add)
+{
+    float *dy = normals(n_rows * w->n_out, 1.0, 13), *before = normals(n_rows * w->n_in, 1.0, 14);
+    float *dx = copy_of(before, n_rows * w->n_in);
+
+    dinm_linear_backward_input(dx, dy, w, n_rows, add);
+    for (size_t r = 0; r < n_rows; r++) {
+        for (size_t i = 0; i < w->n_in; i++) {
+            double sum = add ? (double)before[r * w->n_in + i] : 0.0, sizes = fabs(sum);
+
+            for (size_t o = 0; o < w->n_out; o++) {
+                const double term = (double)dy[r * w->n_out + o] * (double)wide[o * w->n_in + i];
+
+                sum += term;
+                sizes += fabs(term);
+            }
+            assert_near((double)dx[r * w->n_in + i], sum, bound(w->n_out, sizes));
+        }
+    }
+    free(dy);
+    free(before);
+    free(dx);
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < N_SHAPES; s++) {
+        for (size_t t = 0; t < 3; t++) {
+            float *wide = NULL;
+            struct dinm_matrix w =
+                random_matrix(&wide, dtypes[t], shapes[s].n_out, shapes[s].n_in, s);
+            const size_t n_rows = w.n_out * w.n_in > 100000 ? 9 : 45;
+
+            check_forward(&w, wide, n_rows);
+            check_backward_input(&w, wide, n_rows, 0);
+            check_backward_input(&w, wide, n_rows, 1);
+            free_matrix(&w);
+            free(wide);
+        }
+    }
+}
+
+/* y = x W^T, or dx += dy W when backward. */
+static void product(float *y, const float *x, const struct dinm_matrix *w, const float *bias,
+                    size_t n_rows, int backward)
+{
+    if (backward) {
+        dinm_linear_backward_input(y, x, w, n_rows, 1);
+    } else {
+        dinm_linear(y, x, w, bias, n_rows);
+    }
+}
+
+/* Every count of rows from 1 to N_ROWS, taken at random from a pool, in a random order, gives each
+ * row the bits that it has alone. */
+static void check_bits(const struct dinm_matrix *w, int backward)
+{
+    const size_t d_x = backward ? w->n_out : w->n_in, d_y = backward ? w->n_in : w->n_out;
+    float *pool = normals(N_ROWS * d_x, 1.0, 21), *bias = normals(w->n_out, 1.0, 22);
+    float *alone = normals(N_ROWS * d_y, 1.0, 23), *before = copy_of(alone, N_ROWS * d_y);
+    float *x = zeros(N_ROWS * d_x), *y = zeros(N_ROWS * d_y);
+    size_t rows[N_ROWS];
+
+    dinm_linear_set_threads(1);
+    for (size_t r = 0; r < N_ROWS; r++) {
+        product(alone + r * d_y, pool + r * d_x, w, bias, 1, backward);
+    }
+    for (int n_threads = 1; n_threads <= 2; n_threads++) {
+        dinm_linear_set_threads(n_threads);
+        for (size_t n = 1; n <= N_ROWS; n++) {
+            for (size_t i = 0; i < n; i++) {
+                rows[i] = pick((uint64_t)n, i, N_ROWS);
+                memcpy(x + i * d_x, pool + rows[i] * d_x, d_x * sizeof *x);
+                memcpy(y + i * d_y, before + rows[i] * d_y, d_y * sizeof *y);
+            }
+            product(y, x, w, bias, n, backward);
+            for (size_t i = 0; i < n; i++) {
+                assert_same_bits(y + i * d_y, alone + rows[i] * d_y, d_y);
+            }
+        }
+    }
+    free(pool);
+    free(bias);
+    free(alone);
+    free(before);
+    free(x);
+    free(y);
+}
+
+static void test_bits(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < N_SHAPES; s++) {
+        for (size_t t = 0; t < 3; t++) {
+            float *wide = NULL;
+            struct dinm_matrix w =
+                random_matrix(&wide, dtypes[t], shapes[s].n_out, shapes[s].n_in, s);
+
+            check_bits(&w, 0);
+            check_bits(&w, 1);
+            free_matrix(&w);
+            free(wide);
+        }
+    }
+}
+
+/* Stored in 16 bits or widened by hand: the same product. */
+static void test_dtype_is_exact(void **state)
+{
+    enum { ROWS = 21, OUT = 200, IN = 600 };
+    float *x = normals(ROWS * IN, 1.0, 31), *y16 = zeros(ROWS * OUT), *y32 = zeros(ROWS * OUT);
+
+    (void)state;
+    for (size_t t = 1; t < 3; t++) {
+        float *wide = NULL;
+        struct dinm_matrix w = random_matrix(&wide, dtypes[t], OUT, IN, 30 + t);
+        const struct dinm_matrix w32 = {wide, DINM_F32, OUT, IN};
+
+        dinm_linear(y16, x, &w, NULL, ROWS);
+        dinm_linear(y32, x, &w32, NULL, ROWS);
+        assert_same_bits(y16, y32, ROWS * OUT);
+        free_matrix(&w);
+        free(wide);
+    }
+    free(x);
+    free(y16);
+    free(y32);
+}
+
+static void check_backward_weight(size_t n_rows, size_t n_out, size_t n_in)
+{
+    float *dy = normals(n_rows * n_out, 1.0, 41), *x = normals(n_rows * n_in, 1.0, 42);
+    float *before = normals(n_out * n_in, 1.0, 43), *dw1 = copy_of(before, n_out * n_in);
+    float *dw2 = copy_of(before, n_out * n_in), *db = normals(n_out, 1.0, 44);
+    float *db_before = copy_of(db, n_out);
+
+    dinm_linear_set_threads(1);
+    dinm_linear_backward_weight(dw1, dy, x, n_rows, n_out, n_in);
+    dinm_linear_backward_bias(db, dy, n_rows, n_out);
+    dinm_linear_set_threads(2);
+    dinm_linear_backward_weight(dw2, dy, x, n_rows, n_out, n_in);
+    assert_same_bits(dw1, dw2, n_out * n_in);
+    for (size_t o = 0; o < n_out; o++) {
+        double column = (double)db_before[o], column_sizes = fabs(column);
+
+        for (size_t r = 0; r < n_rows; r++) {
+            column += (double)dy[r * n_out + o];
+            column_sizes += fabs((double)dy[r * n_out + o]);
+        }
+        assert_near((double)db[o], column, bound(n_rows, column_sizes));
+        for (size_t i = 0; i < n_in; i++) {
+            double sum = (double)before[o * n_in + i], sizes = fabs(sum);
+
+            for (size_t r = 0; r < n_rows; r++) {
+                const double term = (double)dy[r * n_out + o] * (double)x[r * n_in + i];
+
+                sum += term;
+                sizes += fabs(term);
+            }
+            assert_near((double)dw1[o * n_in + i], sum, bound(n_rows, sizes));
+        }
+    }
+    free(dy);
+    free(x);
+    free(before);
+    free(dw1);
+    free(dw2);
+    free(db);
+    free(db_before);
+}
+
+static void test_backward_weight(void **state)
+{
+    (void)state;
+    check_backward_weight(1, 3, 5);
+    check_backward_weight(7, 64, 172);
+    check_backward_weight(40, 129, 513);
+    check_backward_weight(700, 20, 30);
+}
+
+static void test_no_rows(void **state)
+{
+    float *wide = NULL, y = 7.0f;
+    struct dinm_matrix w = random_matrix(&wide, DINM_F32, 8, 8, 1);
+
+    (void)state;
+    dinm_linear(&y, NULL, &w, NULL, 0);
+    dinm_linear_backward_input(&y, NULL, &w, 0, 0);
+    dinm_linear_backward_weight(&y, NULL, NULL, 0, 8, 8);
+    assert_true(y == 7.0f);
+    free_matrix(&w);
+    free(wide);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_values),         cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_dtype_is_exact), cmocka_unit_test(test_backward_weight),
+        cmocka_unit_test(test_no_rows),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
