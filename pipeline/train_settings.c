@@ -75,6 +75,15 @@ static int check_keys(struct dinm_json j, struct dinm_error *err)
     return DINM_OK;
 }
 
+/* A value of the wrong type or size is a mistake in the job file, not a failing file. */
+static int as_usage(int status, struct dinm_error *err)
+{
+    if (status < 0 && err != NULL) {
+        err->status = DINM_USAGE;
+    }
+    return status < 0 ? DINM_USAGE : DINM_OK;
+}
+
 /* A path relative to the job file's folder. */
 static char *resolve(const char *job_path, const char *path, struct dinm_error *err)
 {
@@ -91,7 +100,7 @@ static char *resolve(const char *job_path, const char *path, struct dinm_error *
 static int read_objective(struct dinm_train_settings *s, struct dinm_json j, struct dinm_error *err)
 {
     const char *name = NULL;
-    if (dinm_json_get_text(j, "objective", &name, err) < 0) {
+    if (as_usage(dinm_json_get_text(j, "objective", &name, err), err) < 0) {
         return DINM_USAGE;
     }
     for (size_t i = 0; i < sizeof objectives / sizeof objectives[0]; i++) {
@@ -107,7 +116,7 @@ static int read_objective(struct dinm_train_settings *s, struct dinm_json j, str
 static int read_dtype(struct dinm_train_settings *s, struct dinm_json j, struct dinm_error *err)
 {
     const char *name = dtype_names[0];
-    if (dinm_json_get_text_or(j, "dtype", &name, err) < 0) {
+    if (as_usage(dinm_json_get_text_or(j, "dtype", &name, err), err) < 0) {
         return DINM_USAGE;
     }
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
@@ -124,7 +133,7 @@ static int read_number(double *out, const struct row *row, struct dinm_json j,
                        struct dinm_error *err)
 {
     *out = row->fallback;
-    if (dinm_json_get_number_or(j, row->key, out, err) < 0) {
+    if (as_usage(dinm_json_get_number_or(j, row->key, out, err), err) < 0) {
         return DINM_USAGE;
     }
     if (!(*out >= row->low && *out <= row->high)) {
@@ -134,11 +143,21 @@ static int read_number(double *out, const struct row *row, struct dinm_json j,
     return DINM_OK;
 }
 
+static int read_integer(int64_t *out, const struct row *row, struct dinm_json j,
+                        struct dinm_error *err)
+{
+    const bool required = isnan(row->fallback);
+    const int64_t low = (int64_t)row->low;
+    const int64_t high = (int64_t)row->high;
+    *out = required ? 0 : (int64_t)row->fallback;
+    return as_usage(required ? dinm_json_get_int(j, row->key, low, high, out, err)
+                             : dinm_json_get_int_or(j, row->key, low, high, out, err),
+                    err);
+}
+
 static int read_row(struct dinm_train_settings *s, const struct row *row, struct dinm_json j,
                     const char *job_path, struct dinm_error *err)
 {
-    const int64_t low = (int64_t)row->low;
-    const int64_t high = (int64_t)row->high;
     const char *path = NULL;
     switch (row->kind) {
     case OBJECTIVE:
@@ -148,14 +167,11 @@ static int read_row(struct dinm_train_settings *s, const struct row *row, struct
     case NUMBER:
         return read_number(field(s, row), row, j, err);
     case INTEGER:
-        if (isnan(row->fallback)) {
-            return dinm_json_get_int(j, row->key, low, high, field(s, row), err);
-        }
-        *(int64_t *)field(s, row) = (int64_t)row->fallback;
-        return dinm_json_get_int_or(j, row->key, low, high, field(s, row), err);
+        return read_integer(field(s, row), row, j, err);
     case PATH:
-        if ((isnan(row->fallback) ? dinm_json_get_text(j, row->key, &path, err)
-                                  : dinm_json_get_text_or(j, row->key, &path, err)) < 0) {
+        if (as_usage(isnan(row->fallback) ? dinm_json_get_text(j, row->key, &path, err)
+                                          : dinm_json_get_text_or(j, row->key, &path, err),
+                     err) < 0) {
             return DINM_USAGE;
         }
         if (path != NULL && path[0] == '\0') {
@@ -218,7 +234,8 @@ int dinm_train_settings_load(struct dinm_train_settings *s, const char *job_path
                            dinm_json_describe(s->tree, room));
         goto out;
     }
-    TRY(dinm_json_get_object((struct dinm_json){s->tree, job_path}, "train", &train, err));
+    TRY(as_usage(dinm_json_get_object((struct dinm_json){s->tree, job_path}, "train", &train, err),
+                 err));
     if (s->tree->child->next != NULL) {
         const cJSON *other = s->tree->child == train ? train->next : s->tree->child;
         status = dinm_fail(err, DINM_USAGE, "%s: unknown key %s beside \"train\"", job_path,
