@@ -1,14 +1,11 @@
 /* inspect: the output folder of a job. Only reads: the job may be running. */
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "io/cases.h"
 #include "io/file.h"
 #include "io/json.h"
-#include "io/log.h"
 #include "pipeline/inspect.h"
-#include "pipeline/journal.h"
+#include "pipeline/journal_peek.h"
 #include "pipeline/journal_record.h"
 #include "pipeline/settings.h"
 
@@ -19,11 +16,12 @@ struct done {
     size_t n[DINM_N_PHASES];
 };
 
-static int count_records(struct done *done, const struct dinm_buffer *log, struct dinm_error *err)
+static int count_records(struct done *done, const struct dinm_buffer *records,
+                         struct dinm_error *err)
 {
     struct dinm_journal_record record;
     size_t at = 0;
-    while (dinm_journal_record_next(log->data, log->n_bytes, &at, &record) ==
+    while (dinm_journal_record_next(records->data, records->n_bytes, &at, &record) ==
            DINM_JOURNAL_RECORD_GOOD) {
         void *units = done->units;
         if (record.phase >= DINM_N_PHASES ||
@@ -39,36 +37,19 @@ static int count_records(struct done *done, const struct dinm_buffer *log, struc
     return DINM_OK;
 }
 
-static bool is_log(const char *name)
-{
-    size_t n = strlen(name);
-    return strncmp(name, "group-", 6) == 0 && n > 4 && strcmp(name + n - 4, ".log") == 0;
-}
-
-static int read_journal(struct done *done, const char *path, struct dinm_error *err)
+static int read_journal(struct done *done, const char *folder, struct dinm_error *err)
 {
     int status = DINM_OK;
-    DIR *folder = opendir(path);
-    char *file = NULL;
-    struct dinm_buffer log = {0};
-    if (folder == NULL) {
-        return errno == ENOENT ? DINM_OK : dinm_fail_errno(err, errno, "cannot read", path);
-    }
-    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
-        if (!is_log(entry->d_name)) {
-            continue;
-        }
-        file = dinm_path_join(path, entry->d_name, err);
-        log.n_bytes = 0;
-        TRY(file != NULL ? dinm_file_read(file, &log, err) : DINM_FAILED);
-        TRY(count_records(done, &log, err));
-        free(file);
-        file = NULL;
+    struct dinm_journal journal = {0};
+    char *path = dinm_path_join(folder, "journal", err);
+    TRY(path != NULL ? DINM_OK : DINM_FAILED);
+    if (dinm_path_exists(path)) {
+        TRY(dinm_journal_peek(&journal, folder, err));
+        TRY(count_records(done, &journal.known, err));
     }
 out:
-    free(file);
-    dinm_buffer_free(&log);
-    closedir(folder);
+    dinm_journal_close(&journal);
+    free(path);
     return status;
 }
 
@@ -141,10 +122,9 @@ int dinm_inspect_output(const char *folder, struct dinm_buffer *out, struct dinm
     struct dinm_settings s = {0};
     struct done done = {0};
     char *job = dinm_path_join(folder, "job.json", err);
-    char *journal = dinm_path_join(folder, "journal", err);
-    TRY(job != NULL && journal != NULL ? DINM_OK : DINM_FAILED);
+    TRY(job != NULL ? DINM_OK : DINM_FAILED);
     TRY(read_settings(&s, job, folder, err));
-    TRY(read_journal(&done, journal, err));
+    TRY(read_journal(&done, folder, err));
     TRY(dinm_buffer_append_format(out, err,
                                   "%s\n  output folder of a job\n"
                                   "  model    %s\n  judge    %s\n  cases    %s\n",
@@ -154,7 +134,6 @@ int dinm_inspect_output(const char *folder, struct dinm_buffer *out, struct dinm
 out:
     free(done.units);
     dinm_settings_free(&s);
-    free(journal);
     free(job);
     return status;
 }
