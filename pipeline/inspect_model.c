@@ -65,6 +65,13 @@ out:
     return status;
 }
 
+static int put_special(const char *name, int32_t id, struct dinm_buffer *out,
+                       struct dinm_error *err)
+{
+    return id < 0 ? dinm_buffer_append_format(out, err, ", no %s", name)
+                  : dinm_buffer_append_format(out, err, ", %s %ld", name, (long)id);
+}
+
 static int put_tokenizer(const char *folder, struct dinm_buffer *out, struct dinm_error *err)
 {
     int status = DINM_OK;
@@ -73,10 +80,12 @@ static int put_tokenizer(const char *folder, struct dinm_buffer *out, struct din
     if (t == NULL) {
         TRY(dinm_buffer_append_text(out, "  tokenizer     none (no tokenizer.json)\n", err));
     } else {
-        TRY(dinm_buffer_append_format(
-            out, err, "  tokenizer     %zu ids, BOS %ld, EOS %ld, PAD %ld (-1: none)\n",
-            dinm_tokenizer_n_vocab(t), (long)dinm_tokenizer_bos(t), (long)dinm_tokenizer_eos(t),
-            (long)dinm_tokenizer_pad(t)));
+        TRY(dinm_buffer_append_format(out, err, "  tokenizer     %zu ids",
+                                      dinm_tokenizer_n_vocab(t)));
+        TRY(put_special("BOS", dinm_tokenizer_bos(t), out, err));
+        TRY(put_special("EOS", dinm_tokenizer_eos(t), out, err));
+        TRY(put_special("PAD", dinm_tokenizer_pad(t), out, err));
+        TRY(dinm_buffer_append_text(out, "\n", err));
     }
 out:
     dinm_tokenizer_close(t);
