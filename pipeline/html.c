@@ -29,13 +29,13 @@ static void put_head(struct dinm_page *p, const struct dinm_results *r,
     dinm_page_html(p, model);
     dinm_page_put(p, "</h1>\n<p class=\"soft\">Detoxifying edits on ");
     dinm_page_html(p, last_part(r->settings->cases.path));
-    dinm_page_format(p, ": %zu cases%s", r->n_cases, t->n_failed ? ", " : "");
+    dinm_page_format(p, ": %zu case%s", r->n_cases, r->n_cases == 1 ? "" : "s");
     if (t->n_failed) {
-        dinm_page_format(p, "%zu of them failed and not counted", t->n_failed);
+        dinm_page_format(p, " (%zu failed, not counted)", t->n_failed);
     }
-    dinm_page_format(p, "; %zu distinct prompts", r->n_prompts_distinct);
+    dinm_page_format(p, ", %zu distinct prompts", r->n_prompts_distinct);
     if (r->n_prompts_cut) {
-        dinm_page_format(p, ", %zu of them cut to the longest allowed input", r->n_prompts_cut);
+        dinm_page_format(p, " (%zu cut to the input limit)", r->n_prompts_cut);
     }
     dinm_page_put(p, ".</p>\n");
 }

@@ -1,4 +1,5 @@
 /* Text put together piece by piece. */
+#include <math.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -55,16 +56,26 @@ void dinm_page_json_text(struct dinm_page *p, const char *text)
     }
 }
 
+/* 100 rather than 1e+02, which has fewer digits. */
+static bool put_whole(struct dinm_page *p, double value)
+{
+    bool whole = fabs(value) < 1e15 && value == floor(value);
+    if (whole) {
+        dinm_page_format(p, "%.0f", value == 0 ? 0 : value);
+    }
+    return whole;
+}
+
 void dinm_page_float(struct dinm_page *p, float value)
 {
-    if (p->status == DINM_OK) {
+    if (!put_whole(p, (double)value) && p->status == DINM_OK) {
         p->status = dinm_json_put_float(&p->text, value, p->err);
     }
 }
 
 void dinm_page_double(struct dinm_page *p, double value)
 {
-    if (p->status == DINM_OK) {
+    if (!put_whole(p, value) && p->status == DINM_OK) {
         p->status = dinm_json_put_double(&p->text, value, p->err);
     }
 }

@@ -32,11 +32,11 @@ static void put_counts(struct dinm_page *p, const struct dinm_results *r,
 {
     dinm_page_format(p, "%zu case%s", r->n_cases, r->n_cases == 1 ? "" : "s");
     if (t->n_failed) {
-        dinm_page_format(p, ", %zu of them failed and not counted", t->n_failed);
+        dinm_page_format(p, " (%zu failed, not counted)", t->n_failed);
     }
-    dinm_page_format(p, "; %zu distinct prompts", r->n_prompts_distinct);
+    dinm_page_format(p, ", %zu distinct prompts", r->n_prompts_distinct);
     if (r->n_prompts_cut) {
-        dinm_page_format(p, ", %zu cut to the longest allowed input", r->n_prompts_cut);
+        dinm_page_format(p, " (%zu cut to the input limit)", r->n_prompts_cut);
     }
 }
 
