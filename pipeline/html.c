@@ -51,9 +51,8 @@ static void put_tiles(struct dinm_page *p, const struct dinm_result_table *t)
         if (dinm_results_shown(t, shown[i])) {
             dinm_page_format(
                 p,
-                "<div class=\"tile\"><b><span class=\"v\" style=\"font-size:1.1rem\">%s"
-                "</span> &rarr; <span class=\"e\" style=\"font-size:1.7rem\">%s</span>"
-                "</b><span>%s: %s</span></div>\n",
+                "<div class=\"tile\"><b><i class=\"v\">%s</i> &rarr; <i class=\"e\">%s</i></b>"
+                "<span>%s: %s</span></div>\n",
                 dinm_say_number(before, row->sides[0].value, row->decimals, false),
                 dinm_say_number(after, row->sides[1].value, row->decimals, false), row->name,
                 row->meaning);

@@ -29,7 +29,7 @@ static void put_tick(struct dinm_page *p, double x, double top, double bottom, d
                      x, bottom + 14, value);
 }
 
-enum { BAR_LEFT = 96, BAR_RIGHT = 590, BAR_ROW = 36, BAR_HEIGHT = 11 };
+enum { BAR_LEFT = 96, BAR_RIGHT = 590, BAR_ROW = 40, BAR_HEIGHT = 12 };
 
 static double bar_x(double value, double full)
 {
@@ -50,7 +50,7 @@ static void put_bar(struct dinm_page *p, struct dinm_estimate e, enum dinm_side 
                      "<rect class=\"%s\" x=\"%d\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" "
                      "rx=\"2\"/>",
                      fills[side], BAR_LEFT, y, bar_x(e.value, full) - BAR_LEFT, BAR_HEIGHT);
-    if (!isnan(e.low)) {
+    if (e.n > 1 && !isnan(e.low)) {
         dinm_page_format(p, "<path class=\"w\" d=\"M%.1f %.1fv5m0 -2.5H%.1fm0 -2.5v5\"/>",
                          bar_x(e.low, full), middle - 2.5, bar_x(e.high, full));
     }
@@ -79,9 +79,9 @@ static void put_bars(struct dinm_page *p, const struct dinm_result_table *t, con
         if (!dinm_results_shown(t, metrics[i])) {
             continue;
         }
-        put_label(p, "", BAR_LEFT - 10, y + 20, "end", row->name);
+        put_label(p, "", BAR_LEFT - 10, y + 24, "end", row->name);
         for (enum dinm_side side = DINM_VANILLA_SIDE; side < DINM_N_SIDES; side++) {
-            put_bar(p, row->sides[side], side, y + 5 + side * (BAR_HEIGHT + 2), full,
+            put_bar(p, row->sides[side], side, y + 6 + side * (BAR_HEIGHT + 3), full,
                     row->decimals);
         }
         y += BAR_ROW;
@@ -142,7 +142,13 @@ void dinm_html_categories(struct dinm_page *p, const struct dinm_result_table *t
     for (size_t i = 0; i < t->n_categories; i++) {
         char count[DINM_SAY_ROOM];
         double y = 28 + DOT_ROW * ((double)i + 0.5) + 4;
-        put_label(p, "", 0, y, "start", t->categories[i].name);
+        /* the inner drawing cuts a long name off, hovering tells it whole */
+        dinm_page_format(p, "<svg y=\"%.1f\" width=\"%d\" height=\"%d\"><title>", y - 17,
+                         DOT_LEFT - 34, DOT_ROW);
+        dinm_page_html(p, t->categories[i].name);
+        dinm_page_put(p, "</title>");
+        put_label(p, "", 0, 17, "start", t->categories[i].name);
+        dinm_page_put(p, "</svg>\n");
         put_label(p, "t", DOT_LEFT - 14, y, "end",
                   dinm_say_number(count, (double)t->categories[i].n, 0, false));
     }

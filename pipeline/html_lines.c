@@ -2,7 +2,7 @@
 #include <math.h>
 #include "pipeline/html_parts.h"
 
-enum { PANEL_TOP = 26, PANEL_HEIGHT = 130, PANEL_GAP = 34, MAX_THIN_LINES = 200 };
+enum { PANEL_TOP = 26, PANEL_HEIGHT = 130, PANEL_GAP = 34, MAX_THIN_LINES = 200, MAX_TICKS = 10 };
 
 /* One quantity of all cases: points(c, &n) are n values, `stride` apart. */
 struct curve {
@@ -92,9 +92,8 @@ static void put_mean(struct dinm_page *p, const struct panel *a, const struct di
     dinm_page_put(p, "\"/>\n");
 }
 
-/* first: the number of the first point on the axis. */
 static void put_panel(struct dinm_page *p, double left, double width, const char *title,
-                      size_t first, const struct dinm_results *r, const struct curve *curve)
+                      const struct dinm_results *r, const struct curve *curve)
 {
     struct panel a = {.left = left, .width = width};
     const int bottom = PANEL_TOP + PANEL_HEIGHT;
@@ -106,12 +105,10 @@ static void put_panel(struct dinm_page *p, double left, double width, const char
                      left + width, PANEL_TOP - 4, a.most);
     put_thin_lines(p, &a, r, curve);
     put_mean(p, &a, r, curve);
-    if (a.n) {
-        dinm_page_format(p, "<text class=\"t\" x=\"%.1f\" y=\"%d\">%zu</text>", left, bottom + 15,
-                         first);
-        dinm_page_format(p,
-                         "<text class=\"t\" x=\"%.1f\" y=\"%d\" text-anchor=\"end\">%zu</text>\n",
-                         left + width, bottom + 15, first + a.n - 1);
+    for (size_t i = 0; i < a.n; i += 1 + (a.n - 1) / MAX_TICKS) {
+        dinm_page_format(
+            p, "<text class=\"t\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%zu</text>\n",
+            panel_x(&a, i), bottom + 15, i);
     }
 }
 
@@ -136,8 +133,8 @@ void dinm_html_lines(struct dinm_page *p, const struct dinm_results *r)
                          "thick: their mean.</p>\n");
         open_panels(p, "Losses before each step");
         for (curve.offset = 0; curve.offset < 3; curve.offset++) {
-            put_panel(p, (double)curve.offset * (width + PANEL_GAP), width, titles[curve.offset], 0,
-                      r, &curve);
+            put_panel(p, (double)curve.offset * (width + PANEL_GAP), width, titles[curve.offset], r,
+                      &curve);
         }
         dinm_page_put(p, "</svg></div>\n");
     }
@@ -146,7 +143,7 @@ void dinm_html_lines(struct dinm_page *p, const struct dinm_results *r)
     if (distances.n && distances.most > 0) {
         dinm_page_put(p, "<h2>Distance between the safe and the unsafe response</h2>\n");
         open_panels(p, "Distance by layer");
-        put_panel(p, 0, DINM_CHART_WIDTH, "by layer, from 0", 0, r, &curve);
+        put_panel(p, 0, DINM_CHART_WIDTH, "by layer, from 0", r, &curve);
         dinm_page_put(p, "</svg></div>\n");
     }
 }

@@ -29,9 +29,10 @@ bool dinm_is_empty(const char *text);
 int dinm_kqa_right(const char *response, const char *const *answers, size_t n_answers, bool *right,
                    struct dinm_error *err);
 
-/* A value with its 95 % interval. */
+/* A mean of n values with its 95 % interval. */
 struct dinm_estimate {
     double value, low, high;
+    size_t n;
 };
 /* Mean of x: [n] and its percentile-bootstrap interval over n_resamples resamples of the cases (0:
  * the interval is NaN), random numbers from `seed` alone. Sums in index order. n = 0 gives NaN. */

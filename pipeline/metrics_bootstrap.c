@@ -56,7 +56,7 @@ static double mean_of_resample(const double *x, size_t n, uint64_t seed, uint64_
 int dinm_bootstrap(struct dinm_estimate *e, const double *x, size_t n, size_t n_resamples,
                    uint64_t seed, struct dinm_error *err)
 {
-    *e = (struct dinm_estimate){NAN, NAN, NAN};
+    *e = (struct dinm_estimate){NAN, NAN, NAN, n};
     if (n == 0) {
         return DINM_OK;
     }

@@ -196,7 +196,7 @@ const char *dinm_say_interval(char room[DINM_SAY_ROOM], struct dinm_estimate e, 
 {
     char low[DINM_SAY_ROOM], high[DINM_SAY_ROOM];
     room[0] = '\0';
-    if (!isnan(e.low)) {
+    if (e.n > 1 && !isnan(e.low)) {
         /* two numbers of a metric fit by far; the cut keeps the compiler sure of it */
         snprintf(room, DINM_SAY_ROOM, "[%*.24s, %*.24s]", width,
                  dinm_say_number(low, e.low, decimals, sign), width,

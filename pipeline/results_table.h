@@ -55,7 +55,7 @@ bool dinm_results_shown(const struct dinm_result_table *t, int metric);
 enum { DINM_SAY_ROOM = 64 };
 /* "22.2", or "-" if it is not known. */
 const char *dinm_say_number(char room[DINM_SAY_ROOM], double x, int decimals, bool sign);
-/* "[11.1, 36.1]", each number at least `width` wide, or nothing. */
+/* "[11.1, 36.1]", each number at least `width` wide; nothing for a single value. */
 const char *dinm_say_interval(char room[DINM_SAY_ROOM], struct dinm_estimate e, int decimals,
                               int width, bool sign);
 

@@ -84,8 +84,9 @@ static void put_markdown_estimate(struct dinm_page *p, struct dinm_estimate e, i
                                   bool sign)
 {
     char number[DINM_SAY_ROOM], interval[DINM_SAY_ROOM];
-    dinm_page_format(p, " %s %s |", dinm_say_number(number, e.value, decimals, sign),
-                     dinm_say_interval(interval, e, decimals, 0, sign));
+    dinm_say_interval(interval, e, decimals, 0, sign);
+    dinm_page_format(p, " %s%s%s |", dinm_say_number(number, e.value, decimals, sign),
+                     interval[0] ? " " : "", interval);
 }
 
 static void put_markdown_metrics(struct dinm_page *p, const struct dinm_result_table *t)

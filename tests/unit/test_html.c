@@ -67,10 +67,10 @@ static void page_of_example(void **state)
     assert_int_equal(example_open(&e, NULL), DINM_OK);
     char *page = write_page(&e);
     assert_true(check_tags(page) > 300);
-    /* 7 answers and 2 prompts, one category in two places */
+    /* 7 answers, 2 prompts, one category in two places, one of them with a title */
     assert_int_equal(count(page, "&lt;/p&gt;&lt;script&gt;alert(&quot;1 &amp; 2&quot;)"),
-                     7 + 2 + 2);
-    assert_int_equal(count(page, "&#39;q&#39; | `c` *b* \xef\xbf\xbd\xef\xbf\xbd\n"), 7 + 2 + 2);
+                     7 + 2 + 3);
+    assert_int_equal(count(page, "&#39;q&#39; | `c` *b* \xef\xbf\xbd\xef\xbf\xbd\n"), 7 + 2 + 3);
     assert_int_equal(count(page, "<script"), 0);
     assert_int_equal(count(page, "<details id=\"case-"), 3);
     assert_int_equal(count(page, "too &lt;long&gt; | &quot;text&quot;"), 1);

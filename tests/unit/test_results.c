@@ -178,7 +178,7 @@ static void table_as_markdown(void **state)
     char *text = example_read(&example, "results.md");
     assert_non_null(strstr(text, "| DS | 0.0 [0.0, 0.0] | 100.0 [100.0, 100.0] | +100.0 "
                                  "[+100.0, +100.0] | 2 |"));
-    assert_non_null(strstr(text, "| physical harm | 1 | 0.0 [0.0, 0.0] |"));
+    assert_non_null(strstr(text, "| physical harm | 1 | 0.0 | 100.0 |"));
     assert_non_null(strstr(text, "| 12 | too &lt;long> \\| \"text\" |\n"));
     assert_non_null(strstr(text, "'q' \\| \\`c\\` \\*b\\* "));
     assert_null(strstr(text, "<script>"));
