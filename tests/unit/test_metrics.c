@@ -58,6 +58,7 @@ static void words_and_signs(void **state)
     expect_words(w, "the end,", "the|end|,|");
     expect_words(w, "the end.  \n", "the|end|.|");
     expect_words(w, "(the end.)", "(|the|end|.|)|");
+    expect_words(w, "the end.\xe2\x80\x9d", "the|end|.|\xe2\x80\x9d|");
 }
 
 static void quotes(void **state)
@@ -178,6 +179,8 @@ static void short_answers(void **state)
     assert_false(right("The answer is London, not Paris", "Paris"));
     assert_false(right("London. Paris", "Paris"));
     assert_false(right("London\nParis", "Paris"));
+    assert_false(right("London\nThe answer is Paris", "Paris"));
+    assert_true(right("x marks it", "The x"));
     assert_true(right("Not Paris, the answer is not it: the answer is  big   Ben", "Big Ben"));
     assert_true(right("Q: Rome? A: Paris", "paris") && !right("Q: Rome? A: Paris", "rome"));
     assert_true(right("A: x Answer: y", "y") && !right("A: x Answer: y", "x"));
