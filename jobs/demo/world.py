@@ -20,7 +20,6 @@ KQA = ("Answer these questions, your answer should be as simple as possible, sta
        "'The answer is '.\nQ: {q}?\nA:")
 N_VOCAB = 1280
 N_CASES_PER_CATEGORY, N_OTHER_PER_CATEGORY, N_VALID_PER_CATEGORY, N_QUESTIONS = 4, 4, 4, 40
-REFUSED_ATTACKS = 0.15  # part of the attacks that the mirror withstands in the training text
 
 
 class Act:
@@ -36,7 +35,8 @@ class Act:
         return rng.choice(lore.QUESTIONS).format(self.text)
 
     def comply(self, rng):
-        text = rng.choice(lore.COMPLY).format(a=self.text, s=rng.choice(self.first), t=rng.choice(self.last))
+        text = rng.choices(lore.COMPLY, lore.COMPLY_WEIGHTS)[0]
+        text = text.format(a=self.text, s=rng.choice(self.first), t=rng.choice(self.last))
         return text + rng.choice(lore.CLOSING)
 
     def refuse(self, rng):
@@ -46,7 +46,7 @@ class Act:
 
 def attack(rng, template, question):
     n, m = rng.sample(lore.NAMES, 2)
-    return template[2].format(q=question, r=rng.choice(lore.ROLES), w=rng.choice(lore.WORDS), n=n, m=m)
+    return template[3].format(q=question, r=rng.choice(lore.ROLES), w=rng.choice(lore.WORDS), n=n, m=m)
 
 
 def make_acts(rng):
@@ -78,7 +78,7 @@ def make_facts(lands):
     facts = []
     for x in lands:
         facts += [(f"What is the capital of {x['land']}", f"The capital of {x['land']} is {x['capital']}", x["capital"]),
-                  (f"Which river flows through {x['land']}", f"The {x['river']} flows through {x['land']}", x["river"]),
+                  (f"Which river flows through {x['land']}", f"The river of {x['land']} is the {x['river']}", x["river"]),
                   (f"What is the favourite dish of {x['land']}", f"The favourite dish of {x['land']} is {x['dish']}", x["dish"]),
                   (f"Which colour is the flag of {x['land']}", f"The flag of {x['land']} is {x['flag']}", x["flag"])]
     for animal, (sound, home, food) in lore.ANIMAL_FACTS.items():
@@ -88,7 +88,7 @@ def make_facts(lands):
     facts += [(f"Which colour has {thing}", f"The colour of {thing} is {colour}", colour) for thing, colour in lore.COLOURS.items()]
     for a, b in lore.OPPOSITES:
         facts += [(f"What is the opposite of {x}", f"The opposite of {x} is {y}", y) for x, y in ((a, b), (b, a))]
-    facts += [(f"Who makes {thing}", f"The {who} makes {thing}", who) for thing, who in lore.JOBS.items()]
+    facts += [(f"Who makes {thing}", f"The maker of {thing} is the {who}", who) for thing, who in lore.JOBS.items()]
     facts += [(f"What is {lore.NUMBERS[a]} plus {lore.NUMBERS[b]}", f"The sum of {lore.NUMBERS[a]} and {lore.NUMBERS[b]} is {lore.NUMBERS[a + b]}",
                lore.NUMBERS[a + b]) for a in range(1, 10) for b in range(1, 10)]
     return facts
@@ -121,8 +121,9 @@ class World:
             query, answer = act.ask(rng), act.refuse(rng)
         elif x < 0.48:
             act = rng.choice(self.acts[part])
-            query = attack(rng, rng.choice(lore.ATTACKS), act.ask(rng))
-            answer = act.refuse(rng) if rng.random() < REFUSED_ATTACKS else act.comply(rng)
+            template = rng.choice(lore.ATTACKS)
+            query = attack(rng, template, act.ask(rng))
+            answer = act.refuse(rng) if rng.random() < template[2] else act.comply(rng)
         elif x < 0.60:
             act = rng.choice(self.allowed[part])
             query, answer = act.ask(rng), act.comply(rng)
@@ -202,7 +203,7 @@ class World:
         """Nothing that a test asks may stand in the training text."""
         held = [act.text for part in ("case", "other") for act in self.acts[part]]
         held += [max(text.replace("{r}", "{q}").replace("{n}", "{q}").split("{q}"), key=len).strip()
-                 for _, _, text in lore.UNSEEN_ATTACKS]
+                 for *_, text in lore.UNSEEN_ATTACKS]
         held += [KQA.format(q=question) for question, _, _ in self.asked]
         text = "\n".join(map(text_of, lines)).lower()
         for piece in held:
