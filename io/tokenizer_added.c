@@ -317,7 +317,6 @@ int dinm_tokenizer_added_split(const struct dinm_tokenizer *t, const struct dinm
         }
         if (p->lstrip) {
             begin = dinm_tokenizer_text_trimmed(text, begin);
-            begin = begin < done ? done : begin;
         }
         if (p->rstrip) {
             end += dinm_tokenizer_text_spaces(text + end, n_bytes - end);

@@ -114,7 +114,7 @@ static int cut(const struct dinm_splitter *s, const char *text, size_t n_bytes, 
         const struct dinm_cut part = c->cuts[i];
         const bool match = part.match != s->invert;
 
-        if (i > 0 && n > 0 && joins(s->behavior, match, before)) {
+        if (n > 0 && joins(s->behavior, match, before)) {
             c->cuts[n - 1].end = part.end;
         } else if (!match || s->behavior != DINM_SPLIT_REMOVED) {
             c->cuts[n++] = part;

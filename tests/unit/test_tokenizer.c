@@ -145,6 +145,20 @@ static void other_added_tokens_are_always_found(void **state)
     dinm_tokenizer_close(t);
 }
 
+static void added_tokens_do_not_overlap(void **state)
+{
+    struct dinm_tokenizer *t =
+        hello("", "\"added_tokens\":[" ADDED("oo", 261, "") "," ADDED(
+                      "Hi", 262, "") "],\"normalizer"
+                                     "\":{\"type\":\"Lowercase\"}," BYTE_LEVEL_PARTS);
+
+    (void)state;
+    assert_ids(t, "ooo", PLAIN, "261 111");
+    /* Those that are normalized are looked for as what the normalizer makes of them. */
+    assert_ids(t, "xhi HI", PLAIN, "120 262 32 262");
+    dinm_tokenizer_close(t);
+}
+
 /* A special token that merges could spell is not reached by them without control. */
 static void no_merge_makes_a_special_token(void **state)
 {
@@ -278,21 +292,27 @@ static void bad_models_are_refused(void **state)
 static void foreign_ids_are_refused(void **state)
 {
     static const int32_t ids[][1] = {{-1}, {261}, {INT32_MAX}, {INT32_MIN}};
+    static const int32_t hole[] = {1};
+    struct dinm_buffer text = {0};
     struct dinm_tokenizer *t = hello("", BYTE_LEVEL_PARTS);
 
     (void)state;
     for (size_t i = 0; i < 4; i++) {
         struct dinm_error err = {0};
-        struct dinm_buffer text = {0};
 
+        text.n_bytes = 0;
         assert_int_equal(dinm_buffer_append_text(&text, "before", NULL), DINM_OK);
         assert_failed(dinm_tokenizer_decode(t, ids[i], 1, false, &text, &err), DINM_FAILED, &err,
                       "vocabulary");
         assert_string_equal(text.data, "before");
-        dinm_buffer_free(&text);
     }
     dinm_tokenizer_close(t);
     dinm_tokenizer_close(NULL);
+    t = parse_tokenizer("{\"model\":{\"vocab\":{\"a\":0,\"c\":2},\"merges\":[]}}");
+    assert_int_equal(dinm_tokenizer_decode(t, hole, 1, false, &text, NULL), DINM_FAILED);
+    assert_int_equal(dinm_tokenizer_n_vocab(t), 3);
+    dinm_tokenizer_close(t);
+    dinm_buffer_free(&text);
 }
 
 /* No beginning of a tokenizer.json is one. */
@@ -323,6 +343,7 @@ int main(void)
         cmocka_unit_test(a_blank_can_be_put_in_front),
         cmocka_unit_test(special_tokens_need_control),
         cmocka_unit_test(other_added_tokens_are_always_found),
+        cmocka_unit_test(added_tokens_do_not_overlap),
         cmocka_unit_test(no_merge_makes_a_special_token),
         cmocka_unit_test(templates_put_ids_around),
         cmocka_unit_test(unknown_parts_are_refused_by_name),

@@ -171,6 +171,8 @@ static void unknown_characters(void **state)
         {MODEL(VOCAB ",\"<0x0A>\":3",
                ",\"unk_token\":\"<unk>\",\"fuse_unk\":true,\"byte_fallback\":true"),
          "x\nxa", "3 0 1"},
+        {MODEL(VOCAB ",\"<0x0A>\":3", ",\"unk_token\":\"<unk>\",\"byte_fallback\":true"), "x\nxa",
+         "3 0 0 1"},
         {MODEL("\"\\u4e2d\":7", ""), "\xE4\xB8\xAD", "7"},
     };
 
@@ -185,7 +187,9 @@ static void unknown_characters(void **state)
 
 static void a_missing_unknown_token_is_an_error(void **state)
 {
-    struct dinm_tokenizer *t = parse_tokenizer(MODEL("\"a\":0", ",\"unk_token\":\"[UNK]\""));
+    struct dinm_tokenizer *t = parse_tokenizer(
+        "{\"pre_tokenizer\":{\"type\":\"WhitespaceSplit\"},\"model\":{\"vocab\":{\"a\":0},"
+        "\"merges\":[],\"unk_token\":\"[UNK]\"}}");
     struct dinm_error err = {0};
     struct dinm_ids ids = {0};
     const int32_t before = 9;
@@ -193,7 +197,7 @@ static void a_missing_unknown_token_is_an_error(void **state)
     (void)state;
     assert_ids(t, "aa", PLAIN, "0 0");
     assert_ok(dinm_ids_append(&ids, &before, 1, &err), &err);
-    assert_failed(dinm_tokenizer_encode(t, "ax", 2, (struct dinm_encode_options){0}, &ids, &err),
+    assert_failed(dinm_tokenizer_encode(t, "a ax", 4, (struct dinm_encode_options){0}, &ids, &err),
                   DINM_FAILED, &err, "[UNK]");
     assert_int_equal(ids.n_ids, 1);
     dinm_ids_free(&ids);

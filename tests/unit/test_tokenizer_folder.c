@@ -114,6 +114,24 @@ static void named_special_tokens_are_special(void **state)
     dinm_tokenizer_close(t);
 }
 
+/* The table of added tokens changes how a token is stripped, not what text it is looked for in. */
+static void flags_of_the_newer_table_count(void **state)
+{
+    static const struct file files[] = {
+        {"tokenizer.json",
+         "{\"added_tokens\":[{\"id\":1,\"content\":\"<s>\",\"special\":true}],\"normalizer\":"
+         "{\"type\":\"Prepend\",\"prepend\":\"_\"},"
+         "\"model\":{\"vocab\":{\"a\":0,\"<s>\":1,\" \":2},\"merges\":[]}}"},
+        {CONFIG, "{\"added_tokens_decoder\":{\"1\":{\"content\":\"<s>\",\"special\":true,"
+                 "\"normalized\":true,\"lstrip\":true}}}"},
+        {NULL, NULL}};
+    struct dinm_tokenizer *t = open_files(files);
+
+    (void)state;
+    assert_ids(t, "a  <s> a", CONTROL, "0 1 2 0");
+    dinm_tokenizer_close(t);
+}
+
 static void broken_side_files_are_refused(void **state)
 {
     static const struct {
@@ -257,7 +275,8 @@ static void put_piece(struct dinm_buffer *b, const char *text, float score, unsi
 /* A BPE model: 0 to 2 special, 3 <0x0A>, 4 user-defined, then letters and what they join to. */
 static void put_model(struct dinm_buffer *b, unsigned type, const char *map)
 {
-    static const char *const pieces[] = {MARK, "a", "b", "c", "ab", "bc", MARK "ab", "abc", "<s"};
+    static const char *const pieces[] = {MARK, "a",       "b",   "c",  "ab",
+                                         "bc", MARK "ab", "abc", "<s", ">"};
     struct dinm_buffer part = {0};
 
     put_piece(b, "<unk>", 0, 2);
@@ -305,12 +324,16 @@ static void sentencepiece_models(void **state)
     (void)state;
     assert_int_equal(dinm_tokenizer_bos(t), 1);
     assert_int_equal(dinm_tokenizer_eos(t), 2);
-    assert_int_equal(dinm_tokenizer_n_vocab(t), 14);
+    assert_int_equal(dinm_tokenizer_n_vocab(t), 15);
     assert_ids(t, "ab a", SPECIAL, "1 11 5 6");
     assert_ids(t, "abc\n", PLAIN, "11 8 3");
     assert_ids(t, "bc", PLAIN, "5 10");
     assert_ids(t, "babcbb", PLAIN, "5 7 6 4 5 7"); /* the user-defined piece, then a new mark */
-    assert_ids(t, "<s>", PLAIN, "5 0");
+    assert_ids(t, "<s>", PLAIN, "5 0 14");
+    /* a + bc comes before ab + c, and nothing joins to <s>. */
+    assert_true(dinm_tokenizer_merges_find(&t->bpe, 6, 10)->rank <
+                dinm_tokenizer_merges_find(&t->bpe, 9, 8)->rank);
+    assert_int_equal(dinm_tokenizer_merges_find(&t->bpe, 13, 14)->rank, DINM_NO_RANK);
     assert_ids(t, "a<s>b", CONTROL, "5 6 1 5 7");
     assert_decodes(t, ids, 7, true, "abb a\n", 6);
     dinm_tokenizer_close(t);
@@ -376,7 +399,7 @@ static void truncated_models_do_no_harm(void **state)
         assert_non_null(copy);
         memcpy(copy, b.data, n);
         status = dinm_tokenizer_sentencepiece_parse(&m, "m.model", copy, n, &err);
-        assert_true(status == DINM_FAILED || m.vocab.n_ids == 14);
+        assert_true(status == DINM_FAILED || m.vocab.n_ids == 15);
         dinm_tokenizer_sentencepiece_free(&m);
         free(copy);
     }
@@ -388,6 +411,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(special_tokens_come_from_the_right_file),
         cmocka_unit_test(named_special_tokens_are_special),
+        cmocka_unit_test(flags_of_the_newer_table_count),
         cmocka_unit_test(broken_side_files_are_refused),
         cmocka_unit_test(vocab_and_merges),
         cmocka_unit_test(incomplete_folders_are_refused),

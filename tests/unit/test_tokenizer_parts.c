@@ -192,6 +192,9 @@ static void splitters(void **state)
          "a|1|2|b\xC4\xA0"
          "c"},
         {META(""), "", ""},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[" SPLIT(DASH, "Removed", "false") "," META(
+             ",\"prepend_scheme\":\"first\"") "]}",
+         "a-b", MARK "a|b"},
     };
 
     (void)state;

@@ -95,6 +95,10 @@ static void patterns_mean_what_oniguruma_means(void **state)
         /* An empty match counts, but not directly behind another one. */
         {"(?=[A-Z])", "aBcD", "a[]Bc[]D"},
         {"b*", "abc", "[]a[b]c[]"},
+        {"b*",
+         "\xC3\xA9"
+         "b",
+         "[]\xC3\xA9[b]"},
         {"\\[\\]\\\\\\-[\\]\\[a-c]", "[]\\-b", "[[]\\-b]"},
         {"\\\xC3\xA9", "\xC3\xA9", "[\xC3\xA9]"},
     };
