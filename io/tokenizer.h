@@ -24,7 +24,11 @@ void dinm_ids_free(struct dinm_ids *ids);
 int dinm_ids_append(struct dinm_ids *ids, const int32_t *more, size_t n_more,
                     struct dinm_error *err);
 
-/* Reads tokenizer.json, tokenizer_config.json and special_tokens_map.json of a model folder. */
+/* Reads a model folder: tokenizer.json, or if there is none tokenizer.model (SentencePiece BPE, as
+ * transformers converts it for Llama), or vocab.json with merges.txt (GPT-2 and RoBERTa); beside
+ * it tokenizer_config.json, special_tokens_map.json and config.json as far as they are there.
+ * add_bos_token and add_eos_token count where transformers' fast tokenizers heed them (classes
+ * Llama, CodeLlama, Gemma); elsewhere the file's post-processor decides. */
 int dinm_tokenizer_open(struct dinm_tokenizer **out, const char *folder, struct dinm_error *err);
 void dinm_tokenizer_close(struct dinm_tokenizer *t);
 
@@ -45,11 +49,13 @@ int dinm_tokenizer_encode(const struct dinm_tokenizer *t, const char *text, size
                           struct dinm_error *err);
 
 /* Appends the text of the ids, special tokens left out if skip_special. Bytes that are no valid
- * UTF-8 at the end or inside become U+FFFD, as HF does. Ids out of range are an error. */
+ * UTF-8 at the end or inside become U+FFFD, as HF does. Ids out of range are an error. The blanks
+ * before punctuation stay: clean_up_tokenization_spaces is not applied. */
 int dinm_tokenizer_decode(const struct dinm_tokenizer *t, const int32_t *ids, size_t n_ids,
                           bool skip_special, struct dinm_buffer *out, struct dinm_error *err);
 
-/* Largest id + 1, over vocabulary and added tokens. */
+/* Largest id + 1, over vocabulary and added tokens. A special token that only tokenizer_config.json
+ * names gets the next free id, as in transformers: it may lie beyond the model's embedding. */
 size_t dinm_tokenizer_n_vocab(const struct dinm_tokenizer *t);
 /* -1 if there is none. */
 int32_t dinm_tokenizer_bos(const struct dinm_tokenizer *t);

@@ -171,8 +171,8 @@ static void unknown_characters(void **state)
         {MODEL(VOCAB ",\"<0x0A>\":3",
                ",\"unk_token\":\"<unk>\",\"fuse_unk\":true,\"byte_fallback\":true"),
          "x\nxa", "3 0 1"},
-        {MODEL(VOCAB ",\"<0x0A>\":3", ",\"unk_token\":\"<unk>\",\"byte_fallback\":true"), "x\nxa",
-         "3 0 0 1"},
+        {MODEL(VOCAB ",\"<0x0A>\":3", ",\"unk_token\":\"<unk>\",\"byte_fallback\":true"), "x\n\nxa",
+         "3 3 0 0 1"},
         {MODEL("\"\\u4e2d\":7", ""), "\xE4\xB8\xAD", "7"},
     };
 
