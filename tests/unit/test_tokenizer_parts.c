@@ -135,71 +135,70 @@ static void assert_splits(const char *json, const char *text, const char *wanted
 #define DASH "{\"String\":\"-\"}"
 #define META(keys) "{\"type\":\"Metaspace\",\"replacement\":\"\\u2581\"" keys "}"
 
+static const char *const splits[][3] = {
+    {SPLIT(DASH, "Isolated", "false"), "a-b--c", "a|-|b|-|-|c"},
+    {SPLIT(DASH, "Removed", "false"), "-a-b--c-", "a|b|c"},
+    {SPLIT(DASH, "Contiguous", "false"), "-a-b--c", "-|a|-|b|--|c"},
+    {SPLIT(DASH, "MergedWithPrevious", "false"), "-a-b--c-", "-|a-|b-|-|c-"},
+    {SPLIT(DASH, "MergedWithNext", "false"), "-a-b--c-", "-a|-b|-|-c|-"},
+    {SPLIT(DASH, "Removed", "true"), "a-b--c", "-|-|-"},
+    {SPLIT(DASH, "Contiguous", "true"), "ab-b--c", "ab|-|b|--|c"},
+    {SPLIT("{\"Regex\":\"\\\\w+|[^\\\\w\\\\s]+\"}", "MergedWithPrevious", "true"), "How are you?",
+     "How |are |you|?"},
+    {SPLIT("{\"Regex\":\"\\\\w+|[^\\\\w\\\\s]+\"}", "MergedWithNext", "true"), "How are you?",
+     "How| are| you|?"},
+    {SPLIT("{\"Regex\":\"(?=[A-Z])\"}", "Isolated", "false"), "aBcD", "a|Bc|D"},
+    {SPLIT(DASH, "Isolated", "false"), "a#-b", "a|#|-|b"},
+    {"{\"type\":\"Digits\",\"individual_digits\":true}", "a12b\xC2\xBD", "a|1|2|b|\xC2\xBD"},
+    {"{\"type\":\"Digits\",\"individual_digits\":false}", "a12b3", "a|12|b|3"},
+    {"{\"type\":\"Whitespace\"}", "Hey, man\xCC\x88!?  x", "Hey|,|man\xCC\x88|!?|x"},
+    {"{\"type\":\"WhitespaceSplit\"}",
+     "a, \xE3\x80\x80"
+     "b\x1C"
+     "c",
+     "a,|b\x1C"
+     "c"},
+    {"{\"type\":\"Punctuation\"}", "a,b$`\xC2\xBF", "a|,|b|$|`|\xC2\xBF"},
+    {"{\"type\":\"Punctuation\",\"behavior\":\"Removed\"}", "a,b", "a|b"},
+    {META(""), "a b  c#d", MARK "a|" MARK "b|" MARK "|" MARK "c|#|" MARK "d"},
+    {META(",\"prepend_scheme\":\"first\""), "a b#d", MARK "a|" MARK "b|#|d"},
+    {META(",\"prepend_scheme\":\"never\""), "a b", "a|" MARK "b"},
+    {META(",\"prepend_scheme\":\"first\",\"split\":false"), "a b#d e",
+     MARK "a" MARK "b|#|d" MARK "e"},
+    {META(",\"add_prefix_space\":false"), "a b", "a|" MARK "b"},
+    {META(",\"add_prefix_space\":true,\"prepend_scheme\":\"always\""), " a", MARK "a"},
+    {META(""), MARK "a", MARK "a"},
+    {"{\"type\":\"ByteLevel\",\"add_prefix_space\":false}", "I'm  15 ok!\n \xC2\xA0x\xE1\xA0\x8E",
+     "I|'m|\xC4\xA0|\xC4\xA0"
+     "15|\xC4\xA0ok|!|\xC4\x8A\xC4\xA0|\xC3\x82\xC5\x82|x|"
+     "\xC3\xA1\xC5\x82\xC4\xB0"},
+    {"{\"type\":\"ByteLevel\",\"add_prefix_space\":true}", "a#b",
+     "\xC4\xA0"
+     "a|#|\xC4\xA0"
+     "b"},
+    {"{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":false}", " a b",
+     "\xC4\xA0"
+     "a\xC4\xA0"
+     "b"},
+    {"{\"type\":\"Sequence\",\"pretokenizers\":[" SPLIT(
+         DASH, "Removed", "false") ",{\"type\":"
+                                   "\"Digits\",\"individual_digits\":true},{\"type\":"
+                                   "\"ByteLevel\",\"add_prefix_space\":"
+                                   "false,\"use_regex\":false}]}",
+     "a12-b c",
+     "a|1|2|b\xC4\xA0"
+     "c"},
+    {META(""), "", ""},
+    {"{\"type\":\"Sequence\",\"pretokenizers\":[" SPLIT(DASH, "Removed", "false") "," META(
+         ",\"prepend_scheme\":\"first\"") "]}",
+     "a-b", MARK "a|b"},
+};
+
 static void splitters(void **state)
 {
-    static const char *const cases[][3] = {
-        {SPLIT(DASH, "Isolated", "false"), "a-b--c", "a|-|b|-|-|c"},
-        {SPLIT(DASH, "Removed", "false"), "-a-b--c-", "a|b|c"},
-        {SPLIT(DASH, "Contiguous", "false"), "-a-b--c", "-|a|-|b|--|c"},
-        {SPLIT(DASH, "MergedWithPrevious", "false"), "-a-b--c-", "-|a-|b-|-|c-"},
-        {SPLIT(DASH, "MergedWithNext", "false"), "-a-b--c-", "-a|-b|-|-c|-"},
-        {SPLIT(DASH, "Removed", "true"), "a-b--c", "-|-|-"},
-        {SPLIT(DASH, "Contiguous", "true"), "ab-b--c", "ab|-|b|--|c"},
-        {SPLIT("{\"Regex\":\"\\\\w+|[^\\\\w\\\\s]+\"}", "MergedWithPrevious", "true"),
-         "How are you?", "How |are |you|?"},
-        {SPLIT("{\"Regex\":\"\\\\w+|[^\\\\w\\\\s]+\"}", "MergedWithNext", "true"), "How are you?",
-         "How| are| you|?"},
-        {SPLIT("{\"Regex\":\"(?=[A-Z])\"}", "Isolated", "false"), "aBcD", "a|Bc|D"},
-        {SPLIT(DASH, "Isolated", "false"), "a#-b", "a|#|-|b"},
-        {"{\"type\":\"Digits\",\"individual_digits\":true}", "a12b\xC2\xBD", "a|1|2|b|\xC2\xBD"},
-        {"{\"type\":\"Digits\",\"individual_digits\":false}", "a12b3", "a|12|b|3"},
-        {"{\"type\":\"Whitespace\"}", "Hey, man\xCC\x88!?  x", "Hey|,|man\xCC\x88|!?|x"},
-        {"{\"type\":\"WhitespaceSplit\"}",
-         "a, \xE3\x80\x80"
-         "b\x1C"
-         "c",
-         "a,|b\x1C"
-         "c"},
-        {"{\"type\":\"Punctuation\"}", "a,b$`\xC2\xBF", "a|,|b|$|`|\xC2\xBF"},
-        {"{\"type\":\"Punctuation\",\"behavior\":\"Removed\"}", "a,b", "a|b"},
-        {META(""), "a b  c#d", MARK "a|" MARK "b|" MARK "|" MARK "c|#|" MARK "d"},
-        {META(",\"prepend_scheme\":\"first\""), "a b#d", MARK "a|" MARK "b|#|d"},
-        {META(",\"prepend_scheme\":\"never\""), "a b", "a|" MARK "b"},
-        {META(",\"prepend_scheme\":\"first\",\"split\":false"), "a b#d e",
-         MARK "a" MARK "b|#|d" MARK "e"},
-        {META(",\"add_prefix_space\":false"), "a b", "a|" MARK "b"},
-        {META(",\"add_prefix_space\":true,\"prepend_scheme\":\"always\""), " a", MARK "a"},
-        {META(""), MARK "a", MARK "a"},
-        {"{\"type\":\"ByteLevel\",\"add_prefix_space\":false}",
-         "I'm  15 ok!\n \xC2\xA0x\xE1\xA0\x8E",
-         "I|'m|\xC4\xA0|\xC4\xA0"
-         "15|\xC4\xA0ok|!|\xC4\x8A\xC4\xA0|\xC3\x82\xC5\x82|x|"
-         "\xC3\xA1\xC5\x82\xC4\xB0"},
-        {"{\"type\":\"ByteLevel\",\"add_prefix_space\":true}", "a#b",
-         "\xC4\xA0"
-         "a|#|\xC4\xA0"
-         "b"},
-        {"{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":false}", " a b",
-         "\xC4\xA0"
-         "a\xC4\xA0"
-         "b"},
-        {"{\"type\":\"Sequence\",\"pretokenizers\":[" SPLIT(
-             DASH, "Removed", "false") ",{\"type\":"
-                                       "\"Digits\",\"individual_digits\":true},{\"type\":"
-                                       "\"ByteLevel\",\"add_prefix_space\":"
-                                       "false,\"use_regex\":false}]}",
-         "a12-b c",
-         "a|1|2|b\xC4\xA0"
-         "c"},
-        {META(""), "", ""},
-        {"{\"type\":\"Sequence\",\"pretokenizers\":[" SPLIT(DASH, "Removed", "false") "," META(
-             ",\"prepend_scheme\":\"first\"") "]}",
-         "a-b", MARK "a|b"},
-    };
-
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_splits(cases[i][0], cases[i][1], cases[i][2]);
+    for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
+        assert_splits(splits[i][0], splits[i][1], splits[i][2]);
     }
 }
 

@@ -28,88 +28,86 @@ static void assert_cuts(const struct dinm_pattern *p, const char *text, const ch
     dinm_tokenizer_cuts_free(&cuts);
 }
 
+static const struct {
+    const char *pattern, *text, *wanted;
+} meanings[] = {
+    {"b", "abcb", "a[b]c[b]"},
+    {"x", "abc", "abc"},
+    {"b", "", ""},
+    /* White_Space has NEL and NBSP, but neither U+180E nor the separators 1C to 1F. */
+    {"\\s", "a\xC2\x85\xC2\xA0\xE1\xA0\x8E\x1C\x1F", "a[\xC2\x85][\xC2\xA0]\xE1\xA0\x8E\x1C\x1F"},
+    {"\\S+", "\xE1\xA0\x8E\x1C b", "[\xE1\xA0\x8E\x1C] [b]"},
+    {"[^\\s]+", "\xE2\x80\xA8\xE3\x80\x80z\xE2\x80\x8B", "\xE2\x80\xA8\xE3\x80\x80[z\xE2\x80\x8B]"},
+    {"[\\S]+", "a b", "[a] [b]"},
+    /* Words have combining marks and connectors, no other numbers than decimal ones. */
+    {"\\w+",
+     "e\xCC\x81_\xE2\x80\xBF"
+     "9-\xC2\xBD",
+     "[e\xCC\x81_\xE2\x80\xBF"
+     "9]-\xC2\xBD"},
+    {"\\W", "a-b", "a[-]b"},
+    {"[\\w-]+", "a-b c", "[a-b] [c]"},
+    {"\\bfoo\\b", "foo foot xfoo foo\xCC\x88 foo", "[foo] foot xfoo foo\xCC\x88 [foo]"},
+    {"a\\Bb", "ab", "[ab]"},
+    {"\\d+", "1\xD9\xA3\xC2\xB2", "[1\xD9\xA3]\xC2\xB2"},
+    {"[^\\d]", "1a", "1[a]"},
+    {"\\D", "1a", "1[a]"},
+    {"\\h+", "0fG", "[0f]G"},
+    {"[\\h_]+", "a_g", "[a_]g"},
+    {"\\v", "\n\x0B", "\n[\x0B]"},
+    {"\\u00e9|\\x41|\\x{1F600}",
+     "\xC3\xA9"
+     "A\xF0\x9F\x98\x80",
+     "[\xC3\xA9][A][\xF0\x9F\x98\x80]"},
+    /* A script is the characters that belong to it, not all that are used with it. */
+    {"\\p{Han}+", "\xE4\xB8\xAD\xE3\x80\x81", "[\xE4\xB8\xAD]\xE3\x80\x81"},
+    {"\\p{^L}", "a1", "a[1]"},
+    {"\\P{Lu}", "aB", "[a]B"},
+    {"\\p{Alphabetic}",
+     "\xE2\x85\xA0"
+     "1",
+     "[\xE2\x85\xA0]1"},
+    /* Quantifiers. */
+    {"a{,2}b", "aaab", "a[aab]"},
+    {"a{2}", "aaa", "[aa]a"},
+    {"a{1,2}?", "aa", "[a][a]"},
+    {"a{b", "a{b", "[a{b]"},
+    {"a++b", "aab", "[aab]"},
+    {"(?>a+)", "aab", "[aa]b"},
+    /* Lines. */
+    {"^.", "ab\ncd\n", "[a]b\n[c]d\n"},
+    {".$", "ab\ncd", "a[b]\nc[d]"},
+    {"\\A.", "ab\ncd", "[a]b\ncd"},
+    {".\\z", "ab\ncd", "ab\nc[d]"},
+    {"d\\Z", "d\nd\n", "d\n[d]\n"},
+    {".+", "a\rb\nc", "[a\rb]\n[c]"},
+    /* Case. */
+    {"(?i:s)t", "St sT \xC5\xBFt", "[St] sT [\xC5\xBFt]"},
+    {"(?i)st(?-i)x", "STx STX", "[STx] STX"},
+    /* Looking around sees only this text. */
+    {"(?<=a)b", "ab b", "a[b] b"},
+    {"(?<!a)b", "ab b", "ab [b]"},
+    {"a(?!b)", "ab a", "ab [a]"},
+    /* An empty match counts, but not directly behind another one. */
+    {"(?=[A-Z])", "aBcD", "a[]Bc[]D"},
+    {"b*", "abc", "[]a[b]c[]"},
+    {"b*",
+     "\xC3\xA9"
+     "b",
+     "[]\xC3\xA9[b]"},
+    {"\\[\\]\\\\\\-[\\]\\[a-c]", "[]\\-b", "[[]\\-b]"},
+    {"\\\xC3\xA9", "\xC3\xA9", "[\xC3\xA9]"},
+};
+
 static void patterns_mean_what_oniguruma_means(void **state)
 {
-    static const struct {
-        const char *pattern, *text, *wanted;
-    } cases[] = {
-        {"b", "abcb", "a[b]c[b]"},
-        {"x", "abc", "abc"},
-        {"b", "", ""},
-        /* White_Space has NEL and NBSP, but neither U+180E nor the separators 1C to 1F. */
-        {"\\s", "a\xC2\x85\xC2\xA0\xE1\xA0\x8E\x1C\x1F",
-         "a[\xC2\x85][\xC2\xA0]\xE1\xA0\x8E\x1C\x1F"},
-        {"\\S+", "\xE1\xA0\x8E\x1C b", "[\xE1\xA0\x8E\x1C] [b]"},
-        {"[^\\s]+", "\xE2\x80\xA8\xE3\x80\x80z\xE2\x80\x8B",
-         "\xE2\x80\xA8\xE3\x80\x80[z\xE2\x80\x8B]"},
-        {"[\\S]+", "a b", "[a] [b]"},
-        /* Words have combining marks and connectors, no other numbers than decimal ones. */
-        {"\\w+",
-         "e\xCC\x81_\xE2\x80\xBF"
-         "9-\xC2\xBD",
-         "[e\xCC\x81_\xE2\x80\xBF"
-         "9]-\xC2\xBD"},
-        {"\\W", "a-b", "a[-]b"},
-        {"[\\w-]+", "a-b c", "[a-b] [c]"},
-        {"\\bfoo\\b", "foo foot xfoo foo\xCC\x88 foo", "[foo] foot xfoo foo\xCC\x88 [foo]"},
-        {"a\\Bb", "ab", "[ab]"},
-        {"\\d+", "1\xD9\xA3\xC2\xB2", "[1\xD9\xA3]\xC2\xB2"},
-        {"[^\\d]", "1a", "1[a]"},
-        {"\\D", "1a", "1[a]"},
-        {"\\h+", "0fG", "[0f]G"},
-        {"[\\h_]+", "a_g", "[a_]g"},
-        {"\\v", "\n\x0B", "\n[\x0B]"},
-        {"\\u00e9|\\x41|\\x{1F600}",
-         "\xC3\xA9"
-         "A\xF0\x9F\x98\x80",
-         "[\xC3\xA9][A][\xF0\x9F\x98\x80]"},
-        /* A script is the characters that belong to it, not all that are used with it. */
-        {"\\p{Han}+", "\xE4\xB8\xAD\xE3\x80\x81", "[\xE4\xB8\xAD]\xE3\x80\x81"},
-        {"\\p{^L}", "a1", "a[1]"},
-        {"\\P{Lu}", "aB", "[a]B"},
-        {"\\p{Alphabetic}",
-         "\xE2\x85\xA0"
-         "1",
-         "[\xE2\x85\xA0]1"},
-        /* Quantifiers. */
-        {"a{,2}b", "aaab", "a[aab]"},
-        {"a{2}", "aaa", "[aa]a"},
-        {"a{1,2}?", "aa", "[a][a]"},
-        {"a{b", "a{b", "[a{b]"},
-        {"a++b", "aab", "[aab]"},
-        {"(?>a+)", "aab", "[aa]b"},
-        /* Lines. */
-        {"^.", "ab\ncd\n", "[a]b\n[c]d\n"},
-        {".$", "ab\ncd", "a[b]\nc[d]"},
-        {"\\A.", "ab\ncd", "[a]b\ncd"},
-        {".\\z", "ab\ncd", "ab\nc[d]"},
-        {"d\\Z", "d\nd\n", "d\n[d]\n"},
-        {".+", "a\rb\nc", "[a\rb]\n[c]"},
-        /* Case. */
-        {"(?i:s)t", "St sT \xC5\xBFt", "[St] sT [\xC5\xBFt]"},
-        {"(?i)st(?-i)x", "STx STX", "[STx] STX"},
-        /* Looking around sees only this text. */
-        {"(?<=a)b", "ab b", "a[b] b"},
-        {"(?<!a)b", "ab b", "ab [b]"},
-        {"a(?!b)", "ab a", "ab [a]"},
-        /* An empty match counts, but not directly behind another one. */
-        {"(?=[A-Z])", "aBcD", "a[]Bc[]D"},
-        {"b*", "abc", "[]a[b]c[]"},
-        {"b*",
-         "\xC3\xA9"
-         "b",
-         "[]\xC3\xA9[b]"},
-        {"\\[\\]\\\\\\-[\\]\\[a-c]", "[]\\-b", "[[]\\-b]"},
-        {"\\\xC3\xA9", "\xC3\xA9", "[\xC3\xA9]"},
-    };
-
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++) {
         struct dinm_error err = {0};
         struct dinm_pattern p = {0};
 
-        assert_ok(dinm_tokenizer_pattern_compile(&p, "test", cases[i].pattern, &err), &err);
-        assert_cuts(&p, cases[i].text, cases[i].wanted);
+        assert_ok(dinm_tokenizer_pattern_compile(&p, "test", meanings[i].pattern, &err), &err);
+        assert_cuts(&p, meanings[i].text, meanings[i].wanted);
         dinm_tokenizer_pattern_free(&p);
     }
 }
