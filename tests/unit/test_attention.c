@@ -123,13 +123,15 @@ static void piece(float *out, const struct arrays *x, const struct dinm_attentio
 {
     const size_t d_q = whole->n_heads * whole->d_head, d_kv = whole->n_kv_heads * whole->d_head;
     struct dinm_attention a = *whole;
-    /* The cache's room beyond the keys holds something else. */
-    float *k = normals(x->n_kv, 1.0, 5), *v = normals(x->n_kv, 1.0, 6);
+    float *k = zeros(x->n_kv), *v = zeros(x->n_kv);
 
     a.n_rows = n;
     a.n_keys = a.key_last = first + n;
     memcpy(k, x->k, a.n_keys * d_kv * sizeof *k);
     memcpy(v, x->v, a.n_keys * d_kv * sizeof *v);
+    for (size_t i = a.n_keys * d_kv; i < x->n_kv; i++) {
+        k[i] = v[i] = NAN; /* the cache's room beyond the keys */
+    }
     dinm_attention_forward(out + first * d_q, x->q + first * d_q, k, v, &a, x->scratch);
     free(k);
     free(v);
