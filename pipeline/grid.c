@@ -22,8 +22,8 @@ int dinm_grid_check(int code, const char *what, struct dinm_error *err)
     return dinm_fail(err, DINM_FAILED, "%s failed: %s", what, text);
 }
 
-/* Completes *request, which `code` says was started; sleeps longer and longer between looks. */
-static int finish(int code, MPI_Request *request, const char *what, struct dinm_error *err)
+/* Sleeps longer and longer between looks. */
+int dinm_grid_finish(int code, MPI_Request *request, const char *what, struct dinm_error *err)
 {
     int done = 0;
     long rest_ns = REST_FIRST_NS;
@@ -72,6 +72,7 @@ int dinm_grid_open_all(struct dinm_grid *grid, MPI_Comm comm, int64_t threads,
     MPI_Comm_set_errhandler(grid->world, MPI_ERRORS_RETURN);
     MPI_Comm_rank(grid->world, &grid->rank);
     MPI_Comm_size(grid->world, &grid->size);
+    MPI_Query_thread(&grid->mpi_threads);
     TRY(dinm_grid_check(MPI_Comm_split_type(grid->world, MPI_COMM_TYPE_SHARED, grid->rank,
                                             MPI_INFO_NULL, &grid->node),
                         "MPI_Comm_split_type", err));
@@ -110,7 +111,7 @@ int dinm_agree_all(const struct dinm_grid *grid, int status, struct dinm_error *
     int64_t mine = (int64_t)status * grid->size + grid->rank, worst = 0;
     MPI_Request request;
     int code = MPI_Iallreduce(&mine, &worst, 1, MPI_INT64_T, MPI_MIN, grid->world, &request);
-    int check = finish(code, &request, "MPI_Iallreduce", err);
+    int check = dinm_grid_finish(code, &request, "MPI_Iallreduce", err);
     if (check < 0) {
         return check;
     }
@@ -128,7 +129,7 @@ int dinm_agree_all(const struct dinm_grid *grid, int status, struct dinm_error *
         told.status = status;
     }
     code = MPI_Ibcast(&told, (int)sizeof told, MPI_BYTE, root, grid->world, &request);
-    check = finish(code, &request, "MPI_Ibcast", err);
+    check = dinm_grid_finish(code, &request, "MPI_Ibcast", err);
     if (check < 0) {
         return check;
     }
@@ -142,7 +143,7 @@ int dinm_grid_wait_all(const struct dinm_grid *grid, struct dinm_error *err)
 {
     MPI_Request request;
     int code = MPI_Ibarrier(grid->world, &request);
-    return finish(code, &request, "MPI_Ibarrier", err);
+    return dinm_grid_finish(code, &request, "MPI_Ibarrier", err);
 }
 
 /* Makes *b hold n_bytes bytes of undefined content, with a NUL behind them. */
@@ -170,7 +171,7 @@ int dinm_grid_broadcast_all(const struct dinm_grid *grid, struct dinm_buffer *bu
     MPI_Request request;
     uint64_t n_bytes = buffer->n_bytes;
     int code = MPI_Ibcast(&n_bytes, 1, MPI_UINT64_T, 0, grid->world, &request);
-    TRY(finish(code, &request, "MPI_Ibcast", err));
+    TRY(dinm_grid_finish(code, &request, "MPI_Ibcast", err));
     if (grid->rank != 0) {
         status = resize(buffer, (size_t)n_bytes, err);
     }
@@ -179,7 +180,7 @@ int dinm_grid_broadcast_all(const struct dinm_grid *grid, struct dinm_buffer *bu
         size_t n = (size_t)n_bytes - at;
         n = n < grid->chunk_bytes ? n : grid->chunk_bytes;
         code = MPI_Ibcast(buffer->data + at, (int)n, MPI_BYTE, 0, grid->world, &request);
-        TRY(finish(code, &request, "MPI_Ibcast", err));
+        TRY(dinm_grid_finish(code, &request, "MPI_Ibcast", err));
         at += n;
     }
 out:
@@ -264,7 +265,7 @@ static int round_all(struct rounds *r, const struct dinm_grid *grid, size_t shar
     MPI_Request request;
     int code = MPI_Iallgatherv(from, r->counts[grid->rank], MPI_BYTE, r->room, r->counts, r->starts,
                                MPI_BYTE, grid->world, &request);
-    int status = finish(code, &request, "MPI_Iallgatherv", err);
+    int status = dinm_grid_finish(code, &request, "MPI_Iallgatherv", err);
     for (int i = 0; status == DINM_OK && i < grid->size; i++) {
         memcpy(everyone->data + r->at[i], r->room + r->starts[i], (size_t)r->counts[i]);
         r->at[i] += (size_t)r->counts[i];
@@ -282,7 +283,7 @@ int dinm_grid_gather_all(const struct dinm_grid *grid, const struct dinm_buffer 
     TRY(dinm_agree_all(grid, status, err));
     int code = MPI_Iallgather(&n_bytes, 1, MPI_UINT64_T, r.n_bytes, 1, MPI_UINT64_T, grid->world,
                               &request);
-    TRY(finish(code, &request, "MPI_Iallgather", err));
+    TRY(dinm_grid_finish(code, &request, "MPI_Iallgather", err));
     status = rounds_place(&r, grid, everyone, err);
     TRY(dinm_agree_all(grid, status, err));
     for (int i = 0; i < grid->size; i++) {

@@ -17,6 +17,7 @@ struct dinm_grid {
     int rank, size;
     int node_rank, node_size;
     int n_threads;      /* per rank */
+    int mpi_threads;    /* what MPI_Query_thread says: may a second thread call MPI? */
     size_t chunk_bytes; /* most bytes of one message; 1 GiB, tests make it small */
 };
 
@@ -46,5 +47,8 @@ int dinm_grid_gather_all(const struct dinm_grid *grid, const struct dinm_buffer 
 
 /* Local. Turns what an MPI function returned into a status; `what` is its name. */
 int dinm_grid_check(int code, const char *what, struct dinm_error *err);
+/* Local. Completes *request, which an MPI function started returning `code`, and sleeps the while.
+ */
+int dinm_grid_finish(int code, MPI_Request *request, const char *what, struct dinm_error *err);
 
 #endif
