@@ -83,7 +83,8 @@ static int put_hidden(struct dinm_builder *b, struct dinm_error *err)
         .fill = &fill,
         .notes = {{"position", p->position},
                   {"units", "1"},
-                  {"long_name", "hidden states of the responses; NaN: not written"},
+                  {"long_name", "hidden states of the responses; layer l is hidden_states[l] and, "
+                                "from 1, blocks.{l - 1}.hook_resid_post; NaN: not written"},
                   {"hf_name", "hidden_states[l]"},
                   {"transformer_lens_name", "blocks.{l}.hook_resid_post"}}};
     TRY(dinm_make_table(b, &hidden, err));

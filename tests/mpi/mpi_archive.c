@@ -1,62 +1,10 @@
 /* The archive at any number of ranks: created, written by whoever owns a sample, read back value
- * by value, reopened, refused.
+ * by value, reopened, described.
  *
  *   mpi_archive            in a temporary folder, which is removed
  *   mpi_archive FOLDER     leaves the files there for tests/golden/archive.py
  *   mpi_archive FOLDER die one rank is killed while the archive is open */
-#include <dirent.h>
-#include <fcntl.h>
-#include <hdf5.h>
-#include <math.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include "io/archive.h"
-#include "io/dtype.h"
-
-enum { N_CASES = 5, N_LAYERS = 3, N_STEPS = 4, D_MODEL = 64, N_SAMPLES = 2 * N_CASES };
-
-static int rank, size, n_bad;
-static char folder[512];
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "rank %d, line %d: %s\n", rank, __LINE__, #condition);                 \
-            n_bad++;                                                                               \
-        }                                                                                          \
-    } while (0)
-
-static const int64_t case_ids[N_CASES] = {11, 12, 40, 7, 1000000007};
-static const char *const categories[N_CASES] = {"physical harm", "Political Sensitivity", "a",
-                                                "d\xc3\xa9mo", "a"};
-/* the first sample is longer than one transfer of a full archive, one is empty */
-static const int64_t n_tokens[N_SAMPLES] = {20000, 3, 1, 5, 2, 0, 4, 4, 1, 2};
-static int32_t tokens[20022];
-
-static struct dinm_archive_plan make_plan(const char *position, bool half)
-{
-    struct dinm_archive_plan plan = {.n_cases = N_CASES,
-                                     .n_layers = N_LAYERS,
-                                     .d_model = D_MODEL,
-                                     .n_steps = N_STEPS,
-                                     .hidden = true,
-                                     .half = half,
-                                     .full = strcmp(position, "full") == 0,
-                                     .position = position,
-                                     .case_ids = case_ids,
-                                     .categories = categories,
-                                     .n_tokens = n_tokens,
-                                     .tokens = tokens,
-                                     .model = "tiny \"model\"",
-                                     .digest = "0123456789abcdef",
-                                     .version = "1.2.3",
-                                     .settings = "{\"edit\": {\"lr\": 5e-4}}"};
-    return plan;
-}
+#include "tests/mpi/archive_example.h"
 
 /* The same in archive.py. */
 static float value(size_t row, size_t layer, size_t i)
@@ -120,16 +68,6 @@ static void write_case(struct dinm_archive *a, const struct dinm_archive_plan *p
             CHECK(dinm_archive_write_loss(a, i, losses, i == 2 ? 2 : N_STEPS, &err) == DINM_OK);
         }
     }
-}
-
-static void path_of(char *path, size_t n, const char *name)
-{
-    snprintf(path, n, "%s/%s.h5", folder, name);
-}
-
-static bool everything_closed(void)
-{
-    return H5Fget_obj_count((hid_t)H5F_OBJ_ALL, H5F_OBJ_ALL) == 0;
 }
 
 /* Reads a whole dataset as float32 with HDF5 alone. */
@@ -248,148 +186,6 @@ static void test_cartesian(void)
     MPI_Comm_free(&cart);
 }
 
-/* All ranks got the same status and sentence, and the sentence contains `part`. */
-static void check_refused(int status, struct dinm_archive *a, const struct dinm_error *err,
-                          const char *part)
-{
-    char first[sizeof err->text];
-    memcpy(first, err->text, sizeof first);
-    MPI_Bcast(first, (int)sizeof first, MPI_CHAR, 0, MPI_COMM_WORLD);
-    CHECK(status == DINM_FAILED && err->status == DINM_FAILED && a == NULL);
-    CHECK(strcmp(first, err->text) == 0);
-    CHECK(strstr(err->text, part) != NULL);
-    if (strstr(err->text, part) == NULL) {
-        fprintf(stderr, "  found: %s\n", err->text);
-    }
-    CHECK(everything_closed());
-}
-
-static void refuse_create(const char *path, const struct dinm_archive_plan *plan, const char *part)
-{
-    struct dinm_error err = {0};
-    struct dinm_archive *a = NULL;
-    int status = dinm_archive_create_all(&a, path, MPI_COMM_WORLD, plan, &err);
-    check_refused(status, a, &err, part);
-    dinm_archive_close_all(&a, NULL);
-}
-
-static void refuse_open(const char *path, const struct dinm_archive_plan *plan, const char *part)
-{
-    struct dinm_error err = {0};
-    struct dinm_archive *a = NULL;
-    int status = dinm_archive_open_all(&a, path, MPI_COMM_WORLD, plan, &err);
-    check_refused(status, a, &err, part);
-    dinm_archive_close_all(&a, NULL);
-}
-
-static void test_refused_create(void)
-{
-    char path[600];
-    struct dinm_archive_plan plan = make_plan("last", true);
-    path_of(path, sizeof path, "no/such/folder/x");
-    refuse_create(path, &plan, "No such file");
-    path_of(path, sizeof path, "refused");
-    plan.n_layers = rank == size - 1 ? 0 : N_LAYERS; /* one rank alone sees the fault */
-    refuse_create(path, &plan, "0 layers");
-    plan = make_plan("last", true);
-    plan.d_model = (size_t)1 << 40;
-    refuse_create(path, &plan, "too large");
-    plan = make_plan("full", true);
-    plan.tokens = NULL;
-    refuse_create(path, &plan, "need tokens");
-    CHECK(access(path, F_OK) != 0);
-}
-
-static void test_refused_open(void)
-{
-    char path[600];
-    path_of(path, sizeof path, "last");
-    struct dinm_archive_plan plan = make_plan("last", true);
-    plan.digest = "another";
-    refuse_open(path, &plan, "another digest");
-    plan = make_plan("last", true);
-    plan.settings = "{}";
-    refuse_open(path, &plan, "another settings");
-    plan = make_plan("last", true);
-    plan.half = false;
-    refuse_open(path, &plan, "another type");
-    plan = make_plan("last", true);
-    plan.d_model = D_MODEL / 2;
-    refuse_open(path, &plan, "axis 2");
-    plan.d_model = 100 * D_MODEL;
-    refuse_open(path, &plan, "at least");
-    plan = make_plan("last", true);
-    plan.n_steps--;
-    refuse_open(path, &plan, "/edit/loss");
-    plan = make_plan("last", true);
-    const int64_t other_ids[N_CASES] = {11, 12, 40, 8, 1000000007};
-    plan.case_ids = other_ids;
-    refuse_open(path, &plan, "sample 6: expected 8, found 7");
-    plan = make_plan("last", true);
-    path_of(path, sizeof path, "none");
-    plan.d_model = 1;
-    refuse_open(path, &plan, "/activations/resid_post");
-    path_of(path, sizeof path, "absent");
-    refuse_open(path, &plan, "No such file");
-    refuse_open(folder, &plan, "regular file");
-}
-
-/* A file cut anywhere, or of other content, is refused and never crashes. */
-static void test_damaged(void)
-{
-    char path[600], whole[600];
-    struct dinm_archive_plan plan = make_plan("last", true);
-    path_of(whole, sizeof whole, "last");
-    path_of(path, sizeof path, "damaged");
-    struct stat info = {0};
-    stat(whole, &info);
-    for (int i = 0; i < 12; i++) {
-        if (rank == 0) {
-            size_t n = (size_t)info.st_size, keep = n * (size_t)i / 12;
-            unsigned char *bytes = malloc(n);
-            FILE *in = fopen(whole, "rb"), *file = fopen(path, "wb");
-            CHECK(fread(bytes, 1, n, in) == n && fwrite(bytes, 1, keep, file) == keep);
-            fclose(in);
-            fclose(file);
-            free(bytes);
-        }
-        MPI_Barrier(MPI_COMM_WORLD);
-        refuse_open(path, &plan, "damaged.h5");
-    }
-    if (rank == 0) {
-        FILE *file = fopen(path, "wb");
-        for (long i = 0; i < (long)info.st_size; i++) {
-            fputc('x', file);
-        }
-        fclose(file);
-    }
-    MPI_Barrier(MPI_COMM_WORLD);
-    refuse_open(path, &plan, "first 8 bytes");
-    if (rank == 0) {
-        unlink(path);
-    }
-}
-
-static void test_bad_writes(void)
-{
-    char path[600];
-    struct dinm_archive_plan plan = make_plan("last", true);
-    struct dinm_archive *a = NULL;
-    struct dinm_error err = {0};
-    const float x[4 * D_MODEL] = {0};
-    path_of(path, sizeof path, "last");
-    CHECK(dinm_archive_open_all(&a, path, MPI_COMM_WORLD, &plan, &err) == DINM_OK);
-    CHECK(dinm_archive_write_hidden(a, N_SAMPLES, 0, 0, x, NULL) == DINM_FAILED);
-    CHECK(dinm_archive_write_hidden(a, 0, 0, N_LAYERS + 1, x, NULL) == DINM_FAILED);
-    CHECK(dinm_archive_write_hidden(a, 0, 2, 1, x, NULL) == DINM_FAILED);
-    CHECK(dinm_archive_write_distance(a, N_CASES, x, 0, NULL) == DINM_FAILED);
-    CHECK(dinm_archive_write_loss(a, N_CASES, x, 1, NULL) == DINM_FAILED);
-    CHECK(dinm_archive_write_loss(a, 0, x, N_STEPS + 1, &err) == DINM_FAILED);
-    CHECK(strstr(err.text, "step 4 was to be written, the archive has 4") != NULL);
-    CHECK(dinm_archive_close_all(&a, NULL) == DINM_OK);
-    CHECK(dinm_archive_close_all(&a, NULL) == DINM_OK);
-}
-
 static void test_logits(void)
 {
     enum { N = 3, N_VOCAB = 7 };
@@ -416,6 +212,35 @@ static void test_logits(void)
     CHECK(everything_closed());
 }
 
+static void test_describe(void)
+{
+    static const char *const parts[] = {
+        "  model: tiny \"model\"\n",
+        "  4 of 5 cases are located\n",
+        "  /activations/resid_post   float16  [10 sample][4 layer][64 d_model]\n"
+        "      position: last\n",
+        "  /edit/loss                float32  [5 case][4 step][3 term]\n",
+        "  /samples/category         text     [10 sample]\n",
+        "  /samples/side             int8     [10 sample]\n"};
+    struct dinm_buffer words = {0};
+    struct dinm_error err = {0};
+    char path[600];
+    path_of(path, sizeof path, "last");
+    CHECK(dinm_archive_describe(path, &words, &err) == DINM_OK);
+    for (size_t i = 0; words.data && i < sizeof parts / sizeof parts[0]; i++) {
+        CHECK(strstr(words.data, parts[i]) != NULL);
+    }
+    path_of(path, sizeof path, "logits");
+    MPI_Barrier(MPI_COMM_WORLD);
+    words.n_bytes = 0;
+    CHECK(dinm_archive_describe(path, &words, &err) == DINM_OK);
+    CHECK(words.data && strstr(words.data, "/hidden_states            float32  [4][3][64]\n"));
+    CHECK(dinm_archive_describe(folder, &words, &err) == DINM_FAILED);
+    CHECK(strstr(err.text, "regular file") != NULL);
+    CHECK(everything_closed());
+    dinm_buffer_free(&words);
+}
+
 /* A rank is killed between two writes; archive.py then opens the file. */
 static void die(void)
 {
@@ -430,52 +255,15 @@ static void die(void)
     raise(SIGKILL);
 }
 
-static void remove_folder(void)
-{
-    DIR *dir = opendir(folder);
-    char path[1024];
-    for (struct dirent *entry; dir && (entry = readdir(dir)) != NULL;) {
-        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        if (entry->d_name[0] != '.') {
-            CHECK(strstr(entry->d_name, ".new") == NULL);
-            unlink(path);
-        }
-    }
-    if (dir) {
-        closedir(dir);
-    }
-    rmdir(folder);
-}
-
 int main(int argc, char **argv)
 {
-    setenv("OMPI_MCA_fcoll", "^vulcan", 0);
-    MPI_Init(&argc, &argv);
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    MPI_Comm_size(MPI_COMM_WORLD, &size);
-    snprintf(folder, sizeof folder, "%s", argc > 1 ? argv[1] : "/tmp/mpi_archive_XXXXXX");
-    if (argc < 2 && rank == 0) {
-        CHECK(mkdtemp(folder) != NULL);
-    }
-    MPI_Bcast(folder, (int)sizeof folder, MPI_CHAR, 0, MPI_COMM_WORLD);
-    for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
-        tokens[i] = (int32_t)(i * 7 % 32000);
-    }
+    begin(argc, argv);
     if (argc > 2 && strcmp(argv[2], "die") == 0) {
         die();
     }
     test_shapes();
     test_cartesian();
-    test_refused_create();
-    test_refused_open();
-    test_damaged();
-    test_bad_writes();
     test_logits();
-    MPI_Barrier(MPI_COMM_WORLD);
-    if (argc < 2 && rank == 0) {
-        remove_folder();
-    }
-    MPI_Allreduce(MPI_IN_PLACE, &n_bad, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
-    MPI_Finalize();
-    return n_bad ? 1 : 0;
+    test_describe();
+    return end(argc);
 }
