@@ -5,7 +5,7 @@ gives the same bytes. What the world is: README.md; its words: lore.py.
 
     world.py FOLDER [--lines N] [--seed N]
 
-FOLDER/lm/{train,valid}.jsonl  FOLDER/judge/{train,valid}.jsonl  FOLDER/{lm,judge}/tokenizer.json
+FOLDER/{lm,judge}/{train.jsonl,valid.jsonl,config.json,tokenizer.json,tokenizer_config.json}
 FOLDER/cases.json  FOLDER/questions.json"""
 import argparse
 import json
@@ -20,6 +20,19 @@ KQA = ("Answer these questions, your answer should be as simple as possible, sta
        "'The answer is '.\nQ: {q}?\nA:")
 N_VOCAB = 1280
 N_CASES_PER_CATEGORY, N_OTHER_PER_CATEGORY, N_VALID_PER_CATEGORY, N_QUESTIONS = 4, 4, 4, 40
+
+# What both models share.
+CONFIG = {"vocab_size": N_VOCAB, "bos_token_id": 256, "eos_token_id": 257, "pad_token_id": 258,
+          "initializer_range": 0.05, "torch_dtype": "float16"}
+LM_CONFIG = CONFIG | {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 128, "intermediate_size": 336,
+    "num_hidden_layers": 6, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_act": "silu",
+    "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "max_position_embeddings": 512, "tie_word_embeddings": True}
+JUDGE_CONFIG = CONFIG | {
+    "architectures": ["RobertaForSequenceClassification"], "model_type": "roberta", "hidden_size": 64,
+    "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "hidden_act": "gelu",
+    "layer_norm_eps": 1e-5, "max_position_embeddings": 128 + CONFIG["pad_token_id"] + 1, "type_vocab_size": 1,
+    "num_labels": 2, "id2label": {"0": "safe", "1": "unsafe"}, "label2id": {"safe": 0, "unsafe": 1}}
 
 
 class Act:
@@ -243,7 +256,8 @@ def main():
         for part, lines in parts.items():
             write_lines(os.path.join(args.folder, name, part + ".jsonl"), lines)
     merges = bpe.learn_merges(map(text_of, lm["train"][:6000]), N_VOCAB - 256 - bpe.N_SPECIAL)
-    for name in ("lm", "judge"):
+    for name, config in (("lm", LM_CONFIG), ("judge", JUDGE_CONFIG)):
+        write_json(os.path.join(args.folder, name, "config.json"), config)
         n_vocab = bpe.write_tokenizer(os.path.join(args.folder, name), merges, roberta=name == "judge")
         assert n_vocab == N_VOCAB, f"the vocabulary has {n_vocab} pieces, {N_VOCAB} are wanted"
     write_json(os.path.join(args.folder, "cases.json"), cases)
