@@ -1,0 +1,255 @@
+/* The decoder once more, in float64 and as plainly as it can be written, and models to try it on.
+ */
+#ifndef DINM_TESTS_REFERENCE_H
+#define DINM_TESTS_REFERENCE_H
+
+#include "numbers.h"
+#include "model/slice.h"
+#include "model/weights.h"
+
+/* Heads that do not add up to d_model, no size a multiple of another. */
+static inline struct dinm_config small_config(bool tied, size_t n_kv_heads)
+{
+    return (struct dinm_config){.n_layers = 3,
+                                .d_model = 20,
+                                .n_heads = 4,
+                                .n_kv_heads = n_kv_heads,
+                                .d_head = 6,
+                                .d_ff = 44,
+                                .n_vocab = 50,
+                                .n_positions = 512,
+                                .norm_eps = 1e-5f,
+                                .rope_theta = 10000.0,
+                                .tied = tied};
+}
+
+/* Parameters such that activations keep a size of about 1, and norms are not all the same. */
+static inline float *random_flat(const struct dinm_config *c, uint64_t seed)
+{
+    float *flat = normals(dinm_weights_n_params(c), 1.0, seed);
+
+    for (size_t i = 0; i < dinm_weights_n_tensors(c); i++) {
+        const struct dinm_param p = dinm_weights_param(c, i);
+        const size_t n = p.n_out * (p.n_in > 0 ? p.n_in : 1);
+
+        for (size_t j = p.offset; j < p.offset + n; j++) {
+            flat[j] = p.n_in == 0 ? 1.0f + 0.2f * flat[j] : flat[j] / sqrtf((float)p.n_in);
+            flat[j] *= i == 0 ? 4.0f : 1.0f;
+        }
+    }
+    return flat;
+}
+
+/* A tensor of the flat form by its name; dies if there is none. */
+static inline struct dinm_param find_param(const struct dinm_config *c, const char *name)
+{
+    for (size_t i = 0; i < dinm_weights_n_tensors(c); i++) {
+        const struct dinm_param p = dinm_weights_param(c, i);
+
+        if (strcmp(p.name, name) == 0) {
+            return p;
+        }
+    }
+    fail_msg("no tensor %s", name);
+    return (struct dinm_param){0};
+}
+
+/* A model of float64 parameters. One layer's W_V may be replaced. */
+struct reference {
+    const struct dinm_config *c;
+    const double *flat;
+    const double *edited; /* [d_model][d_ff] or NULL */
+    size_t edited_layer;
+    size_t key_first, key_last; /* padding; 0, 0: none */
+};
+
+static inline const double *reference_tensor(const struct reference *m, size_t layer,
+                                             const char *suffix)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "model.layers.%zu.%s.weight", layer, suffix);
+    return m->flat + find_param(m->c, name).offset;
+}
+
+/* y: [n_out] = w: [n_out][n_in] x */
+static inline void reference_linear(double *y, const double *w, const double *x, size_t n_out,
+                                    size_t n_in)
+{
+    for (size_t o = 0; o < n_out; o++) {
+        y[o] = 0.0;
+        for (size_t i = 0; i < n_in; i++) {
+            y[o] += w[o * n_in + i] * x[i];
+        }
+    }
+}
+
+static inline void reference_norm(double *y, const double *x, const double *gain,
+                                  const struct dinm_config *c)
+{
+    double squares = 0.0;
+
+    for (size_t i = 0; i < c->d_model; i++) {
+        squares += x[i] * x[i];
+    }
+    for (size_t i = 0; i < c->d_model; i++) {
+        y[i] = x[i] / sqrt(squares / (double)c->d_model + (double)c->norm_eps) * gain[i];
+    }
+}
+
+static inline void reference_rotate(double *x, size_t position, size_t n_heads,
+                                    const struct dinm_config *c)
+{
+    const size_t half = c->d_head / 2;
+
+    for (size_t h = 0; h < n_heads; h++, x += c->d_head) {
+        for (size_t i = 0; i < half; i++) {
+            const double angle =
+                (double)position * pow(c->rope_theta, -(double)(2 * i) / (double)c->d_head);
+            const double low = x[i], high = x[i + half];
+
+            x[i] = low * cos(angle) - high * sin(angle);
+            x[i + half] = high * cos(angle) + low * sin(angle);
+        }
+    }
+}
+
+/* out: [n_heads][d_head] of row i among n. */
+static inline void reference_attend(double *out, const double *q, const double *k, const double *v,
+                                    const struct reference *m, size_t row, size_t n)
+{
+    const struct dinm_config *c = m->c;
+    const size_t d = c->d_head, end = m->key_last > 0 ? m->key_last : n;
+    double *p = items(n, sizeof *p);
+
+    for (size_t h = 0; h < c->n_heads; h++) {
+        const size_t kv = h / (c->n_heads / c->n_kv_heads);
+        double sum = 0.0;
+
+        for (size_t j = 0; j < n; j++) {
+            p[j] = 0.0;
+            if (j <= row && j >= m->key_first && j < end) {
+                for (size_t i = 0; i < d; i++) {
+                    p[j] += q[(row * c->n_heads + h) * d + i] * k[(j * c->n_kv_heads + kv) * d + i];
+                }
+                p[j] = exp(p[j] / sqrt((double)d));
+            }
+            sum += p[j];
+        }
+        for (size_t i = 0; i < d; i++) {
+            out[h * d + i] = 0.0;
+            for (size_t j = 0; j < n; j++) {
+                const double weight = sum > 0.0 ? p[j] / sum : 1.0 / (double)n;
+
+                out[h * d + i] += weight * v[(j * c->n_kv_heads + kv) * d + i];
+            }
+        }
+    }
+    free(p);
+}
+
+static inline void reference_layer(double *x, const struct reference *m, size_t layer, size_t n)
+{
+    const struct dinm_config *c = m->c;
+    const size_t d_q = c->n_heads * c->d_head, d_kv = c->n_kv_heads * c->d_head;
+    const double *down = m->edited != NULL && m->edited_layer == layer
+                             ? m->edited
+                             : reference_tensor(m, layer, "mlp.down_proj");
+    double *q = items(n * d_q, sizeof *q), *k = items(n * d_kv, sizeof *k);
+    double *v = items(n * d_kv, sizeof *v), *room = items(d_q + c->d_model, sizeof *room);
+    double *gate = items(2 * c->d_ff, sizeof *gate), *up = gate + c->d_ff, *sum = room + d_q;
+
+    for (size_t r = 0; r < n; r++) {
+        reference_norm(room, x + r * c->d_model, reference_tensor(m, layer, "input_layernorm"), c);
+        reference_linear(q + r * d_q, reference_tensor(m, layer, "self_attn.q_proj"), room, d_q,
+                         c->d_model);
+        reference_linear(k + r * d_kv, reference_tensor(m, layer, "self_attn.k_proj"), room, d_kv,
+                         c->d_model);
+        reference_linear(v + r * d_kv, reference_tensor(m, layer, "self_attn.v_proj"), room, d_kv,
+                         c->d_model);
+        reference_rotate(q + r * d_q, r, c->n_heads, c);
+        reference_rotate(k + r * d_kv, r, c->n_kv_heads, c);
+    }
+    for (size_t r = 0; r < n; r++) {
+        double *row = x + r * c->d_model;
+
+        reference_attend(room, q, k, v, m, r, n);
+        reference_linear(sum, reference_tensor(m, layer, "self_attn.o_proj"), room, c->d_model,
+                         d_q);
+        for (size_t i = 0; i < c->d_model; i++) {
+            row[i] += sum[i];
+        }
+        reference_norm(room, row, reference_tensor(m, layer, "post_attention_layernorm"), c);
+        reference_linear(gate, reference_tensor(m, layer, "mlp.gate_proj"), room, c->d_ff,
+                         c->d_model);
+        reference_linear(up, reference_tensor(m, layer, "mlp.up_proj"), room, c->d_ff, c->d_model);
+        for (size_t i = 0; i < c->d_ff; i++) {
+            gate[i] = gate[i] / (1.0 + exp(-gate[i])) * up[i];
+        }
+        reference_linear(sum, down, gate, c->d_model, c->d_ff);
+        for (size_t i = 0; i < c->d_model; i++) {
+            row[i] += sum[i];
+        }
+    }
+    free(q);
+    free(k);
+    free(v);
+    free(room);
+    free(gate);
+}
+
+/* logits: [n][n_vocab]. */
+static inline void reference_forward(double *logits, const struct reference *m, const int32_t *ids,
+                                     size_t n)
+{
+    const struct dinm_config *c = m->c;
+    const double *embed = m->flat + find_param(c, "model.embed_tokens.weight").offset;
+    const double *gain = m->flat + find_param(c, "model.norm.weight").offset;
+    const double *head = c->tied ? embed : m->flat + find_param(c, "lm_head.weight").offset;
+    double *x = items(n * c->d_model, sizeof *x);
+
+    for (size_t r = 0; r < n; r++) {
+        memcpy(x + r * c->d_model, embed + (size_t)ids[r] * c->d_model, c->d_model * sizeof *x);
+    }
+    for (size_t l = 0; l < c->n_layers; l++) {
+        reference_layer(x, m, l, n);
+    }
+    for (size_t r = 0; r < n; r++) {
+        double *row = x + r * c->d_model;
+
+        reference_norm(row, row, gain, c);
+        reference_linear(logits + r * c->n_vocab, head, row, c->n_vocab, c->d_model);
+    }
+    free(x);
+}
+
+/* A slice of all layers over flat; close with free_slice. */
+static inline struct dinm_slice flat_slice(const struct dinm_config *c, const float *flat)
+{
+    struct dinm_slice slice = {.config = *c};
+    struct dinm_error err = {0};
+
+    assert_ok(dinm_weights_bind_flat(&slice.weights, c, flat, &err), &err);
+    return slice;
+}
+
+/* A model folder holding flat in dtype; remove it with remove_folder. */
+static inline char *model_folder(const struct dinm_config *c, const float *flat,
+                                 enum dinm_dtype dtype)
+{
+    char *folder = new_folder(), text[512];
+    struct dinm_error err = {0};
+
+    snprintf(text, sizeof text,
+             "{\"model_type\": \"llama\", \"num_hidden_layers\": %zu, \"hidden_size\": %zu,"
+             " \"num_attention_heads\": %zu, \"num_key_value_heads\": %zu, \"head_dim\": %zu,"
+             " \"intermediate_size\": %zu, \"vocab_size\": %zu, \"rms_norm_eps\": 1e-5,"
+             " \"rope_theta\": %g, \"tie_word_embeddings\": %s}",
+             c->n_layers, c->d_model, c->n_heads, c->n_kv_heads, c->d_head, c->d_ff, c->n_vocab,
+             c->rope_theta, c->tied ? "true" : "false");
+    free(write_text(folder, "config.json", text));
+    assert_ok(dinm_weights_write_flat(folder, flat, c, dtype, &err), &err);
+    return folder;
+}
+
+#endif
