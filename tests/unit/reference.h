@@ -66,7 +66,7 @@ struct reference {
 static inline const double *reference_tensor(const struct reference *m, size_t layer,
                                              const char *suffix)
 {
-    char name[64];
+    char name[96];
 
     snprintf(name, sizeof name, "model.layers.%zu.%s.weight", layer, suffix);
     return m->flat + find_param(m->c, name).offset;
@@ -250,6 +250,41 @@ static inline char *model_folder(const struct dinm_config *c, const float *flat,
     free(write_text(folder, "config.json", text));
     assert_ok(dinm_weights_write_flat(folder, flat, c, dtype, &err), &err);
     return folder;
+}
+
+/* ids: [n] at random. */
+static inline void fill_ids(int32_t *ids, size_t n, const struct dinm_config *c, uint64_t seed)
+{
+    for (size_t i = 0; i < n; i++) {
+        ids[i] = (int32_t)pick(seed, i, c->n_vocab);
+    }
+}
+
+/* One pass of these rows through all layers; logits: [n_rows][n_vocab]. x is left in `x`. */
+static inline void pass(const struct dinm_slice *s, float *logits, float *x, const int32_t *ids,
+                        const struct dinm_rows *rows, const struct dinm_taps *taps)
+{
+    struct dinm_workspace *ws = NULL;
+    struct dinm_error err = {0};
+    float *normed = zeros(rows->n_rows * s->config.d_model);
+
+    assert_ok(dinm_workspace_reserve(&ws, &s->config, rows, &err), &err);
+    dinm_slice_embed(s, x, ids, rows->n_rows);
+    dinm_slice_forward(s, x, rows, 0, s->config.n_layers, NULL, taps, ws);
+    dinm_slice_head(s, logits, normed, x, NULL, rows->n_rows);
+    dinm_workspace_free(ws);
+    free(normed);
+}
+
+/* The whole sequence at once, without a cache. */
+static inline void pass_whole(const struct dinm_slice *s, float *logits, const int32_t *ids,
+                              size_t n, const struct dinm_edit *edit)
+{
+    const struct dinm_sequence sequence = {.n_rows = n, .edit = edit};
+    float *x = zeros(n * s->config.d_model);
+
+    pass(s, logits, x, ids, &(struct dinm_rows){&sequence, 1, n}, NULL);
+    free(x);
 }
 
 #endif
