@@ -53,7 +53,7 @@ struct dinm_encoder {
     struct dinm_encoder_config config;
     struct dinm_checkpoint checkpoint; /* owns: what mapped tensors borrow from */
     struct dinm_matrix *tensors;       /* owns: [n_tensors]; vectors are float32 with n_in = 0 */
-    unsigned char *copies;             /* owns: tensors that cannot be used where they are mapped */
+    float *copies;                     /* owns: widened vectors */
     float *room;                       /* owns: [room_floats]; all pointers below lie in it */
     size_t room_floats;
     struct dinm_encoder_acts *layers; /* owns: [n_layers + 1]; the last holds the output x alone */

@@ -1,10 +1,8 @@
 /* The encoder's weights: bound to a mapped checkpoint or to a flat array, and written back. */
 #include "model/encoder_private.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include "io/mem.h"
 
 /* The stored tensor of table row `param`, or NULL and a sentence. */
@@ -27,7 +25,7 @@ static const struct dinm_tensor *find_tensor(const struct dinm_checkpoint *c,
         return t;
     }
     char expected[64];
-    char found[128] = "";
+    char found[192] = "";
     if (n_dims == 1) {
         snprintf(expected, sizeof expected, "[%zu]", param->n_out);
     } else {
@@ -42,54 +40,25 @@ static const struct dinm_tensor *find_tensor(const struct dinm_checkpoint *c,
     return NULL;
 }
 
-/* Bytes of the copy that a tensor needs: vectors are used as float32, and elements must lie at
- * multiples of their size, which the file format does not promise. */
-static size_t copy_bytes(const struct dinm_tensor *t)
+/* Floats of the copy that a tensor needs: vectors are used as float32, matrices as stored. */
+static size_t copy_floats(const struct dinm_tensor *t)
 {
-    const size_t size = dinm_dtype_size(t->dtype);
-    const bool widen = t->n_dims == 1 && t->dtype != DINM_F32;
-    const bool aligned = (uintptr_t)t->data % size == 0;
-    const size_t n = t->n_bytes / size;
-    const size_t bytes = widen ? n * sizeof(float) : (aligned ? 0 : t->n_bytes);
-    return (bytes + 63) / 64 * 64;
-}
-
-/* y: float32 of t's elements, wherever they lie. */
-static void widen_tensor(float *y, const struct dinm_tensor *t)
-{
-    const size_t size = dinm_dtype_size(t->dtype);
-    const size_t n = t->n_bytes / size;
-    if ((uintptr_t)t->data % size == 0) {
-        dinm_widen(y, t->data, t->dtype, n);
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        float element;
-        memcpy(&element, (const unsigned char *)t->data + i * size, size);
-        dinm_widen(&y[i], &element, t->dtype, 1);
-    }
+    return t->n_dims == 1 && t->dtype != DINM_F32 ? ((size_t)t->shape[0] + 15) / 16 * 16 : 0;
 }
 
 static struct dinm_matrix bind_tensor(const struct dinm_param *param, const struct dinm_tensor *t,
-                                      unsigned char *copy)
+                                      float *copy)
 {
-    struct dinm_matrix m = {t->data, t->dtype, param->n_out, param->n_in};
-    if (copy_bytes(t) == 0) {
-        return m;
+    if (copy_floats(t) == 0) {
+        return (struct dinm_matrix){t->data, t->dtype, param->n_out, param->n_in};
     }
-    m.data = copy;
-    if (param->n_in == 0) {
-        widen_tensor((float *)(void *)copy, t);
-        m.dtype = DINM_F32;
-    } else {
-        memcpy(copy, t->data, t->n_bytes);
-    }
-    return m;
+    dinm_widen(copy, t->data, t->dtype, param->n_out);
+    return (struct dinm_matrix){copy, DINM_F32, param->n_out, 0};
 }
 
 static int bind_checkpoint(struct dinm_encoder *e, struct dinm_error *err)
 {
-    size_t n_bytes = 0;
+    size_t n_floats = 0;
     const size_t n_tensors = dinm_encoder_n_tensors(&e->config);
     for (size_t i = 0; i < n_tensors; i++) {
         struct dinm_param param = dinm_encoder_param(&e->config, i);
@@ -97,18 +66,18 @@ static int bind_checkpoint(struct dinm_encoder *e, struct dinm_error *err)
         if (t == NULL) {
             return DINM_FAILED;
         }
-        n_bytes += copy_bytes(t);
+        n_floats += copy_floats(t);
     }
-    e->copies = dinm_alloc(n_bytes, 1, "the encoder's widened tensors", err);
+    e->copies = dinm_alloc(n_floats, sizeof *e->copies, "the encoder's widened tensors", err);
     if (e->copies == NULL) {
         return DINM_FAILED;
     }
-    n_bytes = 0;
+    n_floats = 0;
     for (size_t i = 0; i < n_tensors; i++) {
         struct dinm_param param = dinm_encoder_param(&e->config, i);
         const struct dinm_tensor *t = dinm_checkpoint_find(&e->checkpoint, param.name);
-        e->tensors[i] = bind_tensor(&param, t, e->copies + n_bytes);
-        n_bytes += copy_bytes(t);
+        e->tensors[i] = bind_tensor(&param, t, e->copies + n_floats);
+        n_floats += copy_floats(t);
     }
     return DINM_OK;
 }
@@ -125,7 +94,9 @@ int dinm_encoder_load_flat(float *flat, const struct dinm_encoder_config *config
     }
     for (size_t i = 0; i < n_tensors; i++) {
         struct dinm_param param = dinm_encoder_param(config, i);
-        widen_tensor(flat + param.offset, dinm_checkpoint_find(checkpoint, param.name));
+        const struct dinm_tensor *t = dinm_checkpoint_find(checkpoint, param.name);
+        dinm_widen(flat + param.offset, t->data, t->dtype,
+                   param.n_out * (param.n_in == 0 ? 1 : param.n_in));
     }
     return DINM_OK;
 }

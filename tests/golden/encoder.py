@@ -1,6 +1,7 @@
 """The classifier against the independent PyTorch implementation, on random checkpoints.
 
 usage: encoder.py BUILD_FOLDER      exit status 77: skipped, torch or ../shared is missing
+DINM_SHARED_BENCH: the folder of refmodel.py, if it is not ../shared/bench
 """
 import os
 import subprocess
