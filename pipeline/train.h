@@ -3,6 +3,7 @@
 #define DINM_PIPELINE_TRAIN_H
 
 #include <mpi.h>
+#include "io/mem.h"
 #include "io/status.h"
 
 /* Collective over comm. Does the job of the file's "train" object (keys: train_settings.c) and
@@ -12,5 +13,8 @@
  * Cost: each rank holds the weights and the tokenised data; per step every rank but the first of
  * its parts' tree sends one gradient, and the new weights are broadcast. */
 int dinm_train_all(MPI_Comm comm, const char *job_path, struct dinm_error *err);
+
+/* Local. The keys of "train" in words, for --help. */
+int dinm_train_describe(struct dinm_buffer *out, struct dinm_error *err);
 
 #endif

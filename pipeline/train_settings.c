@@ -6,6 +6,7 @@
 #include <string.h>
 #include "io/file.h"
 #include "pipeline/nearest.h"
+#include "pipeline/train.h"
 
 static const struct dinm_train_objective *const objectives[] = {&dinm_train_lm,
                                                                 &dinm_train_classify};
@@ -20,35 +21,42 @@ struct row {
     size_t offset;
     double low, high; /* INTEGER, NUMBER: bounds, both allowed */
     double fallback;  /* INTEGER, NUMBER: the default; NAN: the key must be there */
+    const char *meaning;
 };
 
 #define AT(field) offsetof(struct dinm_train_settings, field)
 static const struct row rows[] = {
-    {"objective", OBJECTIVE, AT(objective), 0, 0, NAN},
-    {"data", PATH, AT(data), 0, 0, NAN},
-    {"held_out", PATH, AT(held_out), 0, 0, 0},
-    {"config", PATH, AT(config), 0, 0, 0},
-    {"init", PATH, AT(init), 0, 0, 0},
-    {"tokenizer", PATH, AT(tokenizer), 0, 0, 0},
-    {"out", PATH, AT(out), 0, 0, NAN},
-    {"steps", INTEGER, AT(steps), 1, 1e15, NAN},
-    {"batch", INTEGER, AT(batch), 1, 1e9, 32},             /* sequences per step, over all ranks */
-    {"parts", INTEGER, AT(parts), 1, 1e6, 8},              /* pieces that a batch is cut into */
-    {"lr", NUMBER, AT(lr), 0, 1e3, 1e-3},                  /* after the warm-up */
-    {"min_lr", NUMBER, AT(min_lr), 0, 1e3, 0},             /* at the last step */
-    {"warmup", INTEGER, AT(warmup), 0, 1e15, 0},           /* steps */
-    {"weight_decay", NUMBER, AT(weight_decay), 0, 1e3, 0}, /* AdamW's, on matrices alone */
-    {"clip", NUMBER, AT(clip), 0, 1e30, 1},                /* of the global norm; 0: none */
-    {"beta1", NUMBER, AT(beta1), 0, 0.99999999, 0.9},
-    {"beta2", NUMBER, AT(beta2), 0, 0.99999999, 0.999},
-    {"eps", NUMBER, AT(eps), 1e-30, 1, 1e-8},
-    {"seed", INTEGER, AT(seed), 0, 9007199254740992.0, 0},
-    {"max_tokens", INTEGER, AT(max_tokens), 0, 1e9, 0},          /* 0: what the model takes */
-    {"dtype", DTYPE, AT(dtype), 0, 0, 0},                        /* of the written checkpoint */
-    {"every", INTEGER, AT(every), 1, 1e15, 50},                  /* steps between printed lines */
-    {"held_out_every", INTEGER, AT(held_out_every), 0, 1e15, 0}, /* 0: ten times in all */
-    {"save_every", INTEGER, AT(save_every), 0, 1e15, 0},         /* 0: only at the end */
-    {"threads", INTEGER, AT(threads), 0, 4096, 0}, /* per rank; 0: its share of the cores */
+    {"objective", OBJECTIVE, AT(objective), 0, 0, NAN, "lm (language model) or classify (judge)"},
+    {"data", PATH, AT(data), 0, 0, NAN,
+     "JSON lines; lm: text, or prompt and response (loss on the response); classify: text, label"},
+    {"held_out", PATH, AT(held_out), 0, 0, 0, "the same, measured but not learned"},
+    {"config", PATH, AT(config), 0, 0, 0, "config.json of a fresh model with random weights"},
+    {"init", PATH, AT(init), 0, 0, 0, "folder of a checkpoint to go on from, instead of config"},
+    {"tokenizer", PATH, AT(tokenizer), 0, 0, 0, "folder of the tokenizer's files; default: init"},
+    {"out", PATH, AT(out), 0, 0, NAN, "folder of the result"},
+    {"steps", INTEGER, AT(steps), 1, 1e15, NAN, "steps of the optimiser"},
+    {"batch", INTEGER, AT(batch), 1, 1e9, 32, "records per step, over all ranks"},
+    {"parts", INTEGER, AT(parts), 1, 1e6, 8,
+     "pieces of a batch: as many ranks have work; a different number changes the last bits"},
+    {"lr", NUMBER, AT(lr), 0, 1e3, 1e-3, "learning rate after the warm-up"},
+    {"min_lr", NUMBER, AT(min_lr), 0, 1e3, 0,
+     "learning rate at the last step, after half a cosine"},
+    {"warmup", INTEGER, AT(warmup), 0, 1e15, 0, "steps of linear growth to lr"},
+    {"weight_decay", NUMBER, AT(weight_decay), 0, 1e3, 0, "AdamW's, on matrices alone"},
+    {"clip", NUMBER, AT(clip), 0, 1e30, 1, "largest norm of the whole gradient; 0: none"},
+    {"beta1", NUMBER, AT(beta1), 0, 0.99999999, 0.9, "AdamW's"},
+    {"beta2", NUMBER, AT(beta2), 0, 0.99999999, 0.999, "AdamW's"},
+    {"eps", NUMBER, AT(eps), 1e-30, 1, 1e-8, "AdamW's"},
+    {"seed", INTEGER, AT(seed), 0, 9007199254740992.0, 0, "of random weights and of the shuffles"},
+    {"max_tokens", INTEGER, AT(max_tokens), 0, 1e9, 0,
+     "longer records are cut and counted; 0: what the model takes"},
+    {"dtype", DTYPE, AT(dtype), 0, 0, 0, "of the written weights: f32, f16 or bf16"},
+    {"every", INTEGER, AT(every), 1, 1e15, 50, "steps between printed lines"},
+    {"held_out_every", INTEGER, AT(held_out_every), 0, 1e15, 0,
+     "steps between measurements; 0: ten in all"},
+    {"save_every", INTEGER, AT(save_every), 0, 1e15, 0,
+     "steps between checkpoints; 0: one at the end"},
+    {"threads", INTEGER, AT(threads), 0, 4096, 0, "per rank; 0: its share of the cores"},
 };
 enum { N_ROWS = sizeof rows / sizeof rows[0] };
 
@@ -303,6 +311,24 @@ int dinm_train_settings_print(const struct dinm_train_settings *s, struct dinm_b
         before = ",";
     }
     TRY(dinm_buffer_append_text(b, "\n  }", err));
+out:
+    return status;
+}
+
+int dinm_train_describe(struct dinm_buffer *out, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    TRY(dinm_buffer_append_text(out, "Keys of the job file's object \"train\":\n", err));
+    for (size_t i = 0; i < N_ROWS; i++) {
+        const struct row *row = &rows[i];
+        TRY(dinm_buffer_append_format(out, err, "  %-15s %s", row->key, row->meaning));
+        if (isnan(row->fallback)) {
+            TRY(dinm_buffer_append_text(out, " (required)", err));
+        } else if (row->kind == NUMBER || (row->kind == INTEGER && row->fallback != 0)) {
+            TRY(dinm_buffer_append_format(out, err, " (%g)", row->fallback));
+        }
+        TRY(dinm_buffer_append_text(out, "\n", err));
+    }
 out:
     return status;
 }

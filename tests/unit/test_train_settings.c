@@ -1,5 +1,6 @@
 /* The training job's keys: defaults, bounds, sentences, and each allocation failing. */
 #include "faults.h"
+#include "pipeline/train.h"
 #include "pipeline/train_private.h"
 
 static const char least[] =
@@ -126,6 +127,19 @@ static void test_refusals(void **state)
     remove_folder(folder);
 }
 
+static void test_description(void **state)
+{
+    (void)state;
+    struct dinm_error err = {0};
+    struct dinm_buffer text = {0};
+    assert_ok(dinm_train_describe(&text, &err), &err);
+    assert_non_null(strstr(text.data, "  steps           steps of the optimiser (required)\n"));
+    assert_non_null(
+        strstr(text.data, "  lr              learning rate after the warm-up (0.001)\n"));
+    assert_non_null(strstr(text.data, "  held_out        the same, measured but not learned\n"));
+    dinm_buffer_free(&text);
+}
+
 static int load(void *context, struct dinm_error *err)
 {
     struct dinm_train_settings s;
@@ -153,9 +167,8 @@ static void test_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_all_keys),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_all_keys),
+        cmocka_unit_test(test_refusals),    cmocka_unit_test(test_description),
         cmocka_unit_test(test_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
