@@ -64,7 +64,8 @@ static int run_collective(const struct dinm_args *args)
 {
     struct dinm_error err = {0};
     int provided = MPI_THREAD_SINGLE, rank = 0;
-    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
+    /* Over several nodes the work queue answers from a thread of its own (queue.h). */
+    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided) != MPI_SUCCESS) {
         int status = dinm_fail(&err, DINM_FAILED, "MPI could not be started");
         complain(status, &err);
         return status;
