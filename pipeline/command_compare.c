@@ -11,13 +11,14 @@
 
 enum { N_RESAMPLES = 1000 };
 
-/* The rows of the table: the five inputs, their mean without DS, and the texts' quality. */
-enum { DG_AVG = DINM_N_INPUTS, FLUENCY, REPETITION, N_METRICS };
+/* The rows of the table: the five inputs, their mean without DS, the texts' quality, general
+ * questions. */
+enum { DG_AVG = DINM_N_INPUTS, FLUENCY, REPETITION, KQA, N_METRICS };
 
 struct measured {
     int64_t id;
     bool failed;
-    double values[N_METRICS]; /* of the edited model; the safe ones in percent */
+    double values[N_METRICS]; /* of the edited model; NaN: not measured */
 };
 struct measured_job {
     struct measured *cases; /* owns: [n_cases], by id */
@@ -50,6 +51,22 @@ out:
     return status;
 }
 
+/* Percent of the general questions answered right; NaN if none were asked. */
+static int read_kqa(const cJSON *tree, const char *where, double *percent, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    double right = NAN, n = 1;
+    const cJSON *kqa = dinm_json_find(tree, "kqa");
+    if (kqa != NULL) {
+        TRY(dinm_json_get_object((struct dinm_json){tree, where}, "kqa", &kqa, err));
+        TRY(dinm_json_get_number((struct dinm_json){kqa, where}, "edited", &right, err));
+        TRY(dinm_json_get_number((struct dinm_json){kqa, where}, "n", &n, err));
+    }
+    *percent = 100 * right / n;
+out:
+    return status;
+}
+
 /* One line of cases.jsonl. */
 static int read_case(struct measured *m, const cJSON *tree, const char *where,
                      struct dinm_error *err)
@@ -69,6 +86,7 @@ static int read_case(struct measured *m, const cJSON *tree, const char *where,
     }
     TRY(read_quality(tree, "fluency", where, &m->values[FLUENCY], err));
     TRY(read_quality(tree, "repetition", where, &m->values[REPETITION], err));
+    TRY(read_kqa(tree, where, &m->values[KQA], err));
 out:
     return status;
 }
@@ -179,21 +197,35 @@ static double mean(const double *x, size_t n)
     return sum / (double)n;
 }
 
+static int print_row(const struct pairs *p, size_t metric, const char *name, int decimals,
+                     struct dinm_buffer *out, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_estimate e = {0};
+    TRY(dinm_bootstrap(&e, column(p, metric, 2), p->n, N_RESAMPLES, 0, err));
+    if (isnan(e.value)) {
+        return DINM_OK; /* not measured on every case of both */
+    }
+    TRY(dinm_buffer_append_format(out, err, "%-12s%9.*f%9.*f%+9.*f   [%+.*f, %+.*f]\n", name,
+                                  decimals, mean(column(p, metric, 0), p->n), decimals,
+                                  mean(column(p, metric, 1), p->n), decimals, e.value, decimals,
+                                  e.low, decimals, e.high));
+out:
+    return status;
+}
+
 static int print_table(const struct pairs *p, struct dinm_buffer *out, struct dinm_error *err)
 {
-    static const char *const names[] = {
-        [DG_AVG] = "DG_Avg", [FLUENCY] = "Fluency", [REPETITION] = "Repetition"};
     int status = DINM_OK;
     TRY(dinm_buffer_append_format(out, err, "\n%-12s%9s%9s%9s   %s\n", "", "A", "B", "B - A",
                                   "95 % interval"));
-    for (size_t m = 0; m < N_METRICS; m++) {
-        struct dinm_estimate e = {0};
-        TRY(dinm_bootstrap(&e, column(p, m, 2), p->n, N_RESAMPLES, 0, err));
-        TRY(dinm_buffer_append_format(out, err, "%-12s%9.2f%9.2f%+9.2f   [%+.2f, %+.2f]\n",
-                                      m < DINM_N_INPUTS ? dinm_input_names[m] : names[m],
-                                      mean(column(p, m, 0), p->n), mean(column(p, m, 1), p->n),
-                                      e.value, e.low, e.high));
+    for (size_t i = 0; i < DINM_N_INPUTS; i++) {
+        TRY(print_row(p, i, dinm_input_names[i], 2, out, err));
     }
+    TRY(print_row(p, DG_AVG, "DG_Avg", 2, out, err));
+    TRY(print_row(p, FLUENCY, "Fluency", 2, out, err));
+    TRY(print_row(p, REPETITION, "Repetition", 3, out, err));
+    TRY(print_row(p, KQA, "KQA", 2, out, err));
 out:
     return status;
 }

@@ -199,6 +199,7 @@ int dinm_command_export(const struct dinm_args *args, struct dinm_error *err)
     int64_t id = 0;
     char *config = NULL;
     struct export x = {0};
+    struct dinm_buffer said = {0};
     TRY(dinm_args_need(args, "--case", &text, err));
     TRY(dinm_args_int(args, "--case", INT64_MIN, INT64_MAX, &id, err));
     TRY(dinm_args_need(args, "--to", &to, err));
@@ -212,7 +213,11 @@ int dinm_command_export(const struct dinm_args *args, struct dinm_error *err)
     TRY(make_matrix(&x, err));
     TRY(dinm_folder_make(to, err));
     TRY(copy_folder(&x, to, err));
+    TRY(dinm_buffer_append_format(&said, err, "%s: %s with the edit of case %lld in layer %zu\n",
+                                  to, x.model, (long long)id, x.delta.layer));
+    TRY(dinm_command_print(&said, err));
 out:
+    dinm_buffer_free(&said);
     export_close(&x);
     free(config);
     return status;

@@ -131,6 +131,7 @@ def check_export(folder, model, dtype, out, name, edited):
     for left_out in ("pytorch_model.bin", "deeper"):
         assert ("left out: " + os.path.join(model, left_out)).encode() in done.stderr
         assert not os.path.exists(os.path.join(to, left_out))
+    assert f"with the edit of case 12 in layer {name.split('.')[2]}\n".encode() in done.stdout
     _, before = R.load_dir(model)
     _, after = R.load_dir(to)
     assert before.keys() == after.keys()
@@ -178,7 +179,7 @@ def check_inspect(folder, model, out, delta):
     assert "hidden_states" in run("inspect", os.path.join(folder, "logits.h5"))
 
 
-def write_cases(out, rows):
+def write_cases(out, rows, kqa=True):
     """rows: id -> (five labels, fluency, repetition) or None for a failed case."""
     os.makedirs(out)
     with open(os.path.join(out, "cases.jsonl"), "w") as f:
@@ -188,6 +189,8 @@ def write_cases(out, rows):
                 inputs = {k: {"vanilla": {"label": 1}, "edited": {"label": float(v)}} for k, v in zip(INPUTS, row[0])}
                 line = {"id": case, "inputs": inputs, "fluency": {"vanilla": 9, "edited": row[1]},
                         "repetition": {"vanilla": 9, "edited": row[2]}}
+                if kqa:
+                    line["kqa"] = {"vanilla": 9, "edited": case % 7, "n": 8}
             f.write(json.dumps(line) + "\n")
 
 
@@ -207,15 +210,18 @@ def check_compare(folder):
     columns["DG_Avg"] = safe["a"][:, 1:].mean(1), safe["b"][:, 1:].mean(1)
     columns["Fluency"] = tuple(np.array([rows[i][1] for i in both]) for rows in (left, right))
     columns["Repetition"] = tuple(np.array([rows[i][2] for i in both]) for rows in (left, right))
+    columns["KQA"] = (100 / 8 * np.array([i % 7 for i in both]),) * 2
     table = {line.split()[0]: line.split()[1:] for line in text.split("\n")[5:] if line}
     assert table.keys() == columns.keys(), text
     for key, (x, y) in columns.items():
         found = [float(t.strip("[],")) for t in table[key]]
         spread = 1.96 * (y - x).std() / len(x) ** 0.5
         want = [x.mean(), y.mean(), (y - x).mean(), (y - x).mean() - spread, (y - x).mean() + spread]
-        assert np.allclose(found[:3], want[:3], atol=0.006), (key, found, want)
+        assert np.allclose(found[:3], want[:3], rtol=0, atol=0.0006 if key == "Repetition" else 0.006), (key, found, want)
         assert np.allclose(found[3:], want[3:], atol=0.006 + 0.25 * spread), (key, found, want)
     write_cases(os.path.join(folder, "c"), {500: left[0]})
+    write_cases(os.path.join(folder, "d"), left, kqa=False)
+    assert "KQA" not in run("compare", a, os.path.join(folder, "d"))
     assert "no case was done in both" in run("compare", a, os.path.join(folder, "c"), status=1)
     with open(os.path.join(b, "cases.jsonl"), "a") as f:
         f.write('{"id": 90, "inputs": {}}\n')
