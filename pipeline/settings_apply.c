@@ -9,9 +9,18 @@
 #include "pipeline/nearest.h"
 #include "pipeline/settings_table.h"
 
-static int unknown_key(const char *where, const char *key, struct dinm_error *err)
+static const char *const sections[] = {"model",   "judge", "cases",    "prompt",
+                                       "locate",  "edit",  "generate", "evaluate",
+                                       "archive", "run",   NULL};
+
+/* `others`: further words that may have been meant, or NULL. */
+static int unknown_key(const char *where, const char *key, const char *const *others,
+                       struct dinm_error *err)
 {
     struct dinm_nearest nearest = {.word = key};
+    for (; others != NULL && *others != NULL; others++) {
+        dinm_nearest_consider(&nearest, *others);
+    }
     for (size_t r = 0; r < dinm_settings_n_rows; r++) {
         dinm_nearest_consider(&nearest, dinm_settings_table[r].key);
     }
@@ -22,19 +31,6 @@ static int unknown_key(const char *where, const char *key, struct dinm_error *er
 static void mark(struct dinm_settings *s, const struct dinm_setting *row, enum dinm_origin origin)
 {
     s->origins[row - dinm_settings_table] = (unsigned char)origin;
-}
-
-/* True if a row's key begins with "name.". */
-static bool is_section(const char *name)
-{
-    size_t n = strlen(name);
-    for (size_t r = 0; r < dinm_settings_n_rows; r++) {
-        const char *key = dinm_settings_table[r].key;
-        if (strncmp(key, name, n) == 0 && key[n] == '.') {
-            return true;
-        }
-    }
-    return false;
 }
 
 static int apply_section(struct dinm_settings *s, const cJSON *section, const char *where,
@@ -54,7 +50,7 @@ static int apply_section(struct dinm_settings *s, const cJSON *section, const ch
         TRY(dinm_buffer_append_format(&key, err, "%s.%s", section->string, item->string));
         const struct dinm_setting *row = dinm_settings_find(key.data);
         if (row == NULL) {
-            status = unknown_key(where, key.data, err);
+            status = unknown_key(where, key.data, NULL, err);
             goto out;
         }
         if (!cJSON_IsNull(item)) {
@@ -88,7 +84,7 @@ out:
 }
 
 /* Members of a job file that are not settings: read by others, or written by us. */
-static const char *const others[] = {"train", "origins", NULL};
+static const char *const foreign[] = {"train", "origins", NULL};
 
 static int apply_member(struct dinm_settings *s, const cJSON *member, const char *where,
                         const char *base, struct dinm_error *err)
@@ -97,14 +93,14 @@ static int apply_member(struct dinm_settings *s, const cJSON *member, const char
     if (strcmp(name, "profile") == 0) {
         return note_profile(s, member, where, err);
     }
-    if (cJSON_IsNull(member) || dinm_choice_find(others, name) >= 0) {
+    if (cJSON_IsNull(member) || dinm_choice_find(foreign, name) >= 0) {
         return DINM_OK;
     }
     if (strcmp(name, "sweep") == 0) {
         return dinm_fail(err, DINM_USAGE, "%s\"sweep\" is not built yet", where);
     }
     /* The members of an unknown section are unknown keys, and say better what was meant. */
-    if (is_section(name) || cJSON_GetArraySize(member) > 0) {
+    if (dinm_choice_find(sections, name) >= 0 || cJSON_GetArraySize(member) > 0) {
         return apply_section(s, member, where, base, err);
     }
     if (dinm_settings_find(name) != NULL) {
@@ -112,7 +108,7 @@ static int apply_member(struct dinm_settings *s, const cJSON *member, const char
         return dinm_fail(err, DINM_USAGE, "%swrite \"%.*s\": {\"%s\": ...} instead of \"%s\"",
                          where, (int)(dot - name), name, dot + 1, name);
     }
-    return unknown_key(where, name, err);
+    return unknown_key(where, name, cJSON_IsObject(member) ? sections : NULL, err);
 }
 
 int dinm_settings_apply_tree(struct dinm_settings *s, const cJSON *tree, const char *where,
@@ -143,7 +139,7 @@ int dinm_settings_apply_text(struct dinm_settings *s, const char *key, const cha
     int status = DINM_OK;
     const struct dinm_setting *row = dinm_settings_find(key);
     if (row == NULL) {
-        return unknown_key("", key, err);
+        return unknown_key("", key, NULL, err);
     }
     enum dinm_profile chosen = s->profile;
     char *here = realpath(".", NULL);

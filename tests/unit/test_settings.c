@@ -284,6 +284,43 @@ static void wrong_values_are_refused(void **state)
                    "that stand on it");
 }
 
+static const char bounds[] = "cases.limit: a whole number from 0 to 9007199254740991\n"
+                             "edit.steps: a whole number from 1 to 1000000\n"
+                             "edit.lr: a number from 0 to 1000\n"
+                             "edit.weight_decay: a number from 0 to 1000\n"
+                             "edit.c_edit: a number from 0 to 1000000\n"
+                             "edit.stop_loss: a number from 0 to 1000000\n"
+                             "edit.norm_constraint: a number from 0 to 1000000\n"
+                             "generate.max_new_tokens: a whole number from 1 to 1000000\n"
+                             "generate.max_input_tokens: a whole number from 1 to 1000000\n"
+                             "generate.temperature: a number from 0 to 1000\n"
+                             "generate.top_p: a number from 0 to 1\n"
+                             "generate.seed: a whole number from 0 to 9007199254740991\n"
+                             "evaluate.kqa_max_new_tokens: a whole number from 1 to 1000000\n"
+                             "evaluate.n_resamples: a whole number from 1 to 1000000\n"
+                             "evaluate.seed: a whole number from 0 to 9007199254740991\n"
+                             "run.stages: a whole number from 1 to 1000000\n"
+                             "run.batch: a whole number from 1 to 1000000\n"
+                             "run.threads: a whole number from 0 to 4096\n"
+                             "run.max_time_s: a number from 0 to 1000000000\n";
+
+static void bounds_are_as_listed(void **state)
+{
+    (void)state;
+    struct dinm_buffer text = {0};
+    struct dinm_error err = {0};
+    for (size_t r = 0; r < dinm_settings_n_rows; r++) {
+        const struct dinm_setting *row = &dinm_settings_table[r];
+        if (row->kind == DINM_KIND_INT || row->kind == DINM_KIND_NUMBER) {
+            assert_ok(dinm_buffer_append_format(&text, &err, "%s: ", row->key), &err);
+            assert_ok(dinm_settings_expected(row, &text, &err), &err);
+            assert_ok(dinm_buffer_append_text(&text, "\n", &err), &err);
+        }
+    }
+    assert_string_equal(text.data, bounds);
+    dinm_buffer_free(&text);
+}
+
 /* Every row refuses a value of another type, and no default is out of its own bounds. */
 static void every_row_checks_its_type(void **state)
 {
@@ -329,9 +366,10 @@ static void nearest_word(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_of_paper),         cmocka_unit_test(defaults_of_easyedit),
-        cmocka_unit_test(members_are_set),           cmocka_unit_test(wrong_values_are_refused),
-        cmocka_unit_test(every_row_checks_its_type), cmocka_unit_test(nearest_word),
+        cmocka_unit_test(defaults_of_paper),    cmocka_unit_test(defaults_of_easyedit),
+        cmocka_unit_test(members_are_set),      cmocka_unit_test(wrong_values_are_refused),
+        cmocka_unit_test(bounds_are_as_listed), cmocka_unit_test(every_row_checks_its_type),
+        cmocka_unit_test(nearest_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,6 +73,8 @@ static void wrong_job_files_are_refused(void **state)
                        "job.json: there is no setting \"edits.lr\"; the nearest is \"edit.lr\"");
     assert_job_refused("{\"edit.lr\": 1}",
                        "job.json: write \"edit\": {\"lr\": ...} instead of \"edit.lr\"");
+    assert_job_refused("{\"jugde\": {}}",
+                       "job.json: there is no setting \"jugde\"; the nearest is \"judge\"");
     assert_job_refused("{\"sweep\": {}}", "job.json: \"sweep\" is not built yet");
     assert_job_refused("{\"profiel\": 1}",
                        "job.json: there is no setting \"profiel\"; the nearest is \"profile\"");
