@@ -99,7 +99,9 @@ static void check_exchange(const struct dinm_grid *grid)
         append(&j, DINM_EDIT, 1);
     }
     EXPECT(dinm_journal_exchange_all(&j, grid, &err) == DINM_OK);
+    size_t n_known = j.known.n_bytes;
     EXPECT(dinm_journal_exchange_all(&j, grid, &err) == DINM_OK);
+    EXPECT(j.known.n_bytes == n_known); /* nothing new, nothing twice */
     EXPECT(count_right(&j, DINM_EDIT, 2) == 1);
     expect_same_known(&j);
     dinm_journal_close(&j);
@@ -322,7 +324,7 @@ int main(int argc, char **argv)
     out = folder;
     EXPECT(dinm_grid_open_all(&grid, MPI_COMM_WORLD, 1, NULL) == DINM_OK);
     check_exchange(&grid);
-    grid.chunk_bytes = 100;
+    grid.chunk_bytes = 7001 * (size_t)grid.size; /* many rounds, the last not full */
     check_exchange(&grid);
     grid.chunk_bytes = (size_t)1 << 30;
     check_identity(&grid);

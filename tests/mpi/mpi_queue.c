@@ -47,6 +47,24 @@ static void check_handing_out(const struct dinm_grid *grid, int64_t batch)
     dinm_queue_close_all(&q);
 }
 
+/* All add at the same moment, over and over: nothing may get lost. */
+static void check_contention(const struct dinm_grid *grid)
+{
+    enum { N_TAKES = 3000000 };
+    struct dinm_queue q;
+    struct dinm_error err = {0};
+    int64_t first = -1, n_takes = grid->size <= 8 ? N_TAKES : N_TAKES / grid->size;
+    EXPECT(dinm_queue_open_all(&q, grid, &err) == DINM_OK);
+    MPI_Barrier(grid->world);
+    for (int64_t i = 0; i < n_takes; i++) {
+        dinm_queue_take(&q, 3, &first, &err);
+    }
+    dinm_grid_wait_all(grid, &err);
+    EXPECT(dinm_queue_take(&q, 0, &first, &err) == DINM_OK);
+    EXPECT(first == 3 * n_takes * grid->size);
+    dinm_queue_close_all(&q);
+}
+
 static void check_end(const struct dinm_grid *grid)
 {
     for (int who = 0; who < grid->size; who++) {
@@ -112,6 +130,7 @@ int main(int argc, char **argv)
     EXPECT(grid.mpi_threads == provided);
     check_handing_out(&grid, 1);
     check_handing_out(&grid, 7);
+    check_contention(&grid);
     check_end(&grid);
     check_busy_rank_0(&grid);
     /* As over several nodes, with and without a thread that answers. */
