@@ -9,7 +9,7 @@
 #include <time.h>
 #include "pipeline/cores.h"
 
-enum { REST_FIRST_NS = 20000, REST_MOST_NS = 2000000 };
+enum { REST_LEAST_NS = 20000, REST_MOST_NS = 5000000, REST_SHARE = 16 };
 
 int dinm_grid_check(int code, const char *what, struct dinm_error *err)
 {
@@ -22,19 +22,24 @@ int dinm_grid_check(int code, const char *what, struct dinm_error *err)
     return dinm_fail(err, DINM_FAILED, "%s failed: %s", what, text);
 }
 
-/* Sleeps longer and longer between looks. */
+/* Sleeps a sixteenth of the time waited so far: short waits end at once, long ones cost little. */
 int dinm_grid_finish(int code, MPI_Request *request, const char *what, struct dinm_error *err)
 {
     int done = 0;
-    long rest_ns = REST_FIRST_NS;
+    long rest_ns = REST_LEAST_NS, waited_ns = 0;
     while (code == MPI_SUCCESS) {
         code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
         if (done) {
             break;
         }
         nanosleep(&(struct timespec){.tv_nsec = rest_ns}, NULL);
-        rest_ns += rest_ns / 2;
-        rest_ns = rest_ns < REST_MOST_NS ? rest_ns : REST_MOST_NS;
+        if (rest_ns < REST_MOST_NS) {
+            waited_ns += rest_ns;
+            rest_ns = waited_ns / REST_SHARE;
+            rest_ns = rest_ns < REST_LEAST_NS  ? REST_LEAST_NS
+                      : rest_ns < REST_MOST_NS ? rest_ns
+                                               : REST_MOST_NS;
+        }
     }
     return dinm_grid_check(code, what, err);
 }

@@ -1,6 +1,6 @@
 /* The ranks: who is on which node, how many threads each may use, and agreement between them.
  *
- * A rank that waits here sleeps between looks (20 us at first, 2 ms at most), so that 64 ranks on
+ * A rank that waits here sleeps between looks (20 us at first, 5 ms at most), so that 64 ranks on
  * two cores leave the cores to those that compute. */
 #ifndef DINM_PIPELINE_GRID_H
 #define DINM_PIPELINE_GRID_H
