@@ -38,7 +38,7 @@ int dinm_rewriter_open(struct dinm_rewriter *w, const struct dinm_rewrite_rule *
     w->match = pcre2_match_data_create(16, NULL);
     if (!w->match) {
         dinm_rewriter_close(w);
-        return dinm_fail(err, DINM_FAILED, "no memory for the rules of a metric");
+        return dinm_fail(err, DINM_FAILED, "not enough memory for the rules of a metric");
     }
     return DINM_OK;
 }
