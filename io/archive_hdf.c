@@ -190,6 +190,18 @@ int dinm_hdf_read_rows(hid_t dataset, const char *path, hid_t type, hsize_t firs
     return move_rows(false, dataset, path, type, first, n_rows, rows, err);
 }
 
+/* The width in (width / 2, width] whose chunks stick out least over an axis of n values. */
+static hsize_t fitting_width(hsize_t n, hsize_t width)
+{
+    hsize_t best = width;
+    for (hsize_t w = width; w > width / 2; w--) {
+        if ((n + w - 1) / w * w < (n + best - 1) / best * best) {
+            best = w;
+        }
+    }
+    return best;
+}
+
 void dinm_hdf_chunk_shape(hsize_t *chunk, const hsize_t *dims, int n_axes, size_t value_bytes)
 {
     /* a quarter of the largest chunk: what is read in vain stays small */
@@ -212,6 +224,9 @@ void dinm_hdf_chunk_shape(hsize_t *chunk, const hsize_t *dims, int n_axes, size_
                 grown = true;
             }
         }
+    }
+    for (int i = 0; i < last; i++) {
+        chunk[i] = fitting_width(dims[i], chunk[i]);
     }
 }
 
