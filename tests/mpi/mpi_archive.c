@@ -217,7 +217,7 @@ static void test_describe(void)
     static const char *const parts[] = {
         "  model: tiny \"model\"\n",
         "  4 of 5 cases are located\n",
-        "  /activations/resid_post   float16  [10 sample][4 layer][64 d_model]\n"
+        "  /activations/resid_post   float16  [10 sample][4 layer][64 d_model]\n",
         "      position: last\n",
         "  /edit/loss                float32  [5 case][4 step][3 term]\n",
         "  /samples/category         text     [10 sample]\n",
