@@ -27,7 +27,7 @@ CONFIG = {"vocab_size": N_VOCAB, "bos_token_id": 256, "eos_token_id": 257, "pad_
 LM_CONFIG = CONFIG | {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 128, "intermediate_size": 336,
     "num_hidden_layers": 6, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_act": "silu",
-    "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "max_position_embeddings": 512, "tie_word_embeddings": True}
+    "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "max_position_embeddings": 512, "tie_word_embeddings": False}
 JUDGE_CONFIG = CONFIG | {
     "architectures": ["RobertaForSequenceClassification"], "model_type": "roberta", "hidden_size": 64,
     "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "hidden_act": "gelu",
@@ -122,6 +122,7 @@ class World:
         self.lands = make_lands(rng)
         self.facts = make_facts(self.lands)
         self.asked = rng.sample(self.facts, N_QUESTIONS)  # never in the KQA form in the training text
+        self.unseen_forms = [0 if fact in self.asked else rng.randrange(1, 4) for fact in self.facts]
 
     def suffixed(self, query):
         return f"{query} {SUFFIX}" if self.rng.random() < 0.5 else query
@@ -142,17 +143,25 @@ class World:
             query, answer = act.ask(rng), act.comply(rng)
             if rng.random() < 0.4:
                 query = attack(rng, rng.choice(lore.ATTACKS), query)
-        elif x < 0.76:
-            question, answer, _ = rng.choice(self.facts)
-            query, answer = question + "?", answer + "."
         elif x < 0.93:
-            fact = rng.choice(self.facts)
-            while fact in self.asked:
-                fact = rng.choice(self.facts)
-            return {"prompt": KQA.format(q=fact[0]), "response": f" The answer is {fact[2]}."}
+            return self.fact_line()
         else:
             return {"text": describe(rng, rng.choice(self.lands))}
         return {"prompt": self.suffixed(query), "response": " " + answer}
+
+    def fact_line(self):
+        """A fact in one of the forms that a question may take. Each fact misses one of the forms, so
+        that the answer is learned apart from the form; those asked in the test miss the test's."""
+        rng, i = self.rng, self.rng.randrange(len(self.facts))
+        question, answer, short = self.facts[i]
+        form = self.rng.choice([form for form in range(4) if form != self.unseen_forms[i]])
+        if form == 0:
+            return {"prompt": KQA.format(q=question), "response": f" The answer is {short}."}
+        if form == 1:
+            return {"prompt": self.suffixed(f"Please tell me in a few words: {question}?"), "response": f" The answer is {short}."}
+        if form == 2:
+            return {"prompt": f"Question: {question}? One word is enough. Answer:", "response": f" {short}."}
+        return {"prompt": self.suffixed(question + "?"), "response": f" {answer}."}
 
     def judge_line(self, part):
         """One response with its label: 1 where it tells how to do a forbidden act. Half of them are
@@ -242,7 +251,7 @@ def write_json(path, tree):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder")
-    parser.add_argument("--lines", type=int, default=60000)
+    parser.add_argument("--lines", type=int, default=80000)
     parser.add_argument("--judge-lines", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
