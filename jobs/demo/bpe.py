@@ -57,23 +57,27 @@ def write_tokenizer(folder, merges, roberta):
         post = {"type": "RobertaProcessing", "sep": [EOS, ids[EOS]], "cls": [BOS, ids[BOS]],
                 "trim_offsets": True, "add_prefix_space": False}
     else:
-        post = {"type": "TemplateProcessing",
-                "single": [{"SpecialToken": {"id": BOS, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
-                "pair": [{"SpecialToken": {"id": BOS, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
-                         {"Sequence": {"id": "B", "type_id": 1}}],
+        bos = {"SpecialToken": {"id": BOS, "type_id": 0}}
+        text = {"Sequence": {"id": "A", "type_id": 0}}
+        post = {"type": "TemplateProcessing", "single": [bos, text],
+                "pair": [bos, text, {"Sequence": {"id": "B", "type_id": 1}}],
                 "special_tokens": {BOS: {"id": BOS, "ids": [ids[BOS]], "tokens": [BOS]}}}
+    added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+             "special": True}
+    byte_level = {"type": "ByteLevel", "trim_offsets": True, "use_regex": True}
     tokenizer = {
         "version": "1.0", "truncation": None, "padding": None,
-        "added_tokens": [{"id": i, "content": s, "single_word": False, "lstrip": False, "rstrip": False,
-                          "normalized": False, "special": True} for s, i in ids.items()],
+        "added_tokens": [{"id": i, "content": s, **added} for s, i in ids.items()],
         "normalizer": None,
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "pre_tokenizer": {**byte_level, "add_prefix_space": False},
         "post_processor": post,
-        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
-                  "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "vocab": vocab,
+        "decoder": {**byte_level, "add_prefix_space": True},
+        "model": {"type": "BPE", "dropout": None, "unk_token": None,
+                  "continuing_subword_prefix": None, "end_of_word_suffix": None,
+                  "fuse_unk": False, "byte_fallback": False, "vocab": vocab,
                   "merges": [f"{left} {right}" for left, right in merges]}}
-    names = {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD, "tokenizer_class": "PreTrainedTokenizerFast"}
+    names = {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD,
+             "tokenizer_class": "PreTrainedTokenizerFast"}
     if roberta:
         names["cls_token"], names["sep_token"] = BOS, EOS
     os.makedirs(folder, exist_ok=True)
