@@ -260,7 +260,8 @@ class World:
         held += [KQA.format(q=question) for question, _, _ in self.asked]
         text = "\n".join(map(text_of, lines)).lower()
         for piece in held:
-            assert piece.lower() not in text, f"a test's words stand in the training text: {piece}"
+            if piece.lower() in text:
+                raise SystemExit(f"a test's words stand in the training text: {piece}")
 
 
 def text_of(line):
@@ -301,7 +302,8 @@ def main():
         folder = os.path.join(args.folder, name)
         n_vocab = bpe.write_tokenizer(folder, merges, roberta=name == "judge")
         write_json(os.path.join(folder, "config.json"), config)
-        assert n_vocab == N_VOCAB, f"the vocabulary has {n_vocab} pieces, {N_VOCAB} are wanted"
+        if n_vocab != N_VOCAB:
+            raise SystemExit(f"the vocabulary has {n_vocab} pieces, {N_VOCAB} are wanted")
     write_json(os.path.join(args.folder, "cases.json"), cases)
     write_json(os.path.join(args.folder, "questions.json"),
                [{"question": question, "answers": [short]} for question, _, short in world.asked])
