@@ -31,7 +31,10 @@ static struct arrays make_arrays(const struct dinm_attention *a)
     x.v = normals(x.n_kv, 1.0, 3);
     x.out = zeros(x.n_q);
     dinm_linear_set_threads(2);
-    x.scratch = normals(dinm_attention_scratch(a), 1e30, 4); /* what is in it must not matter */
+    x.scratch = zeros(dinm_attention_scratch(a));
+    for (size_t i = 0; i < dinm_attention_scratch(a); i++) {
+        x.scratch[i] = NAN; /* what is in it must not matter */
+    }
     return x;
 }
 

@@ -224,6 +224,12 @@ static void turn(struct dinm_tensor *t)
     t->shape[1] = n;
 }
 
+static void drop_row(struct dinm_tensor *t)
+{
+    t->n_bytes -= t->n_bytes / (size_t)t->shape[0];
+    t->shape[0]--;
+}
+
 static void flatten(struct dinm_tensor *t)
 {
     t->shape[0] *= t->shape[1];
@@ -252,6 +258,10 @@ static void test_refused(void **state)
     check_spoiled(down, turn,
                   (const char *[]){"model.layers.1.mlp.down_proj.weight", "expected shape [20, 44]",
                                    "found [44, 20]"});
+    check_spoiled(down, drop_row,
+                  (const char *[]){"model.layers.1.mlp.down_proj.weight", "expected shape [20, 44]",
+                                   "found [19, 44]"});
+    check_spoiled(norm, drop_row, (const char *[]){"model.norm.weight", "[20]", "[19]"});
     check_spoiled(down, flatten,
                   (const char *[]){"model.layers.1.mlp.down_proj.weight", "[20, 44]", "[880]"});
     check_spoiled(norm, add_dimension,
