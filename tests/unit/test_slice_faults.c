@@ -133,7 +133,7 @@ static void test_too_much(void **state)
     assert_failed(dinm_kv_init(&kv, &c, 3, SIZE_MAX / 8, &err), DINM_FAILED, &err, "too many");
     assert_null(kv.k);
     err = (struct dinm_error){0};
-    assert_failed(dinm_kv_init(&kv, &c, 3, (size_t)1 << 50, &err), DINM_FAILED, &err,
+    assert_failed(dinm_kv_init(&kv, &c, 3, SIZE_MAX / 64, &err), DINM_FAILED, &err,
                   "not enough memory");
     assert_null(kv.k);
     dinm_kv_free(&kv);
