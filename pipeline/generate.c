@@ -8,6 +8,33 @@
 #include "io/json.h"
 #include "io/mem.h"
 
+/* do_sample, temperature, top_p, top_k; greedy unless do_sample says otherwise. */
+static int read_sampling(struct dinm_sampler *sampler, struct dinm_json j, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    bool draws = false;
+    int64_t top_k = 50; /* the library's default when sampling is on and nothing is said */
+    double temperature = 1.0;
+    TRY(dinm_json_get_bool_or(j, "do_sample", &draws, err));
+    TRY(dinm_json_get_number_or(j, "temperature", &temperature, err));
+    TRY(dinm_json_get_number_or(j, "top_p", &sampler->top_p, err));
+    TRY(dinm_json_get_int_or(j, "top_k", 0, INT32_MAX, &top_k, err));
+    if (draws && temperature <= 0.0) {
+        TRY(dinm_fail(err, DINM_FAILED,
+                      "%s: temperature: expected a number above 0 to sample with, found %g",
+                      j.where, temperature));
+    }
+    if (draws && (sampler->top_p <= 0.0 || sampler->top_p > 1.0)) {
+        TRY(dinm_fail(err, DINM_FAILED,
+                      "%s: top_p: expected a number above 0 and at most 1, found %g", j.where,
+                      sampler->top_p));
+    }
+    sampler->temperature = draws ? temperature : 0.0;
+    sampler->top_k = (size_t)top_k;
+out:
+    return status;
+}
+
 /* Reads end-of-text ids and, if asked, sampling from generation_config.json. */
 static int read_generation_config(struct dinm_generator *g, const char *path, bool sampling,
                                   struct dinm_error *err)
@@ -18,23 +45,15 @@ static int read_generation_config(struct dinm_generator *g, const char *path, bo
     const cJSON *eos = dinm_json_find(tree, "eos_token_id");
     const cJSON *items = cJSON_IsArray(eos) ? eos->child : eos;
     for (const cJSON *item = items; item; item = cJSON_IsArray(eos) ? item->next : NULL) {
-        int32_t id = cJSON_IsNumber(item) ? (int32_t)item->valuedouble : -1;
-        if (id < 0) {
+        double value = cJSON_IsNumber(item) ? item->valuedouble : -1.0;
+        int32_t id = value >= 0.0 && value <= INT32_MAX ? (int32_t)value : -1;
+        if (id < 0 || (double)id != value) {
             TRY(dinm_fail(err, DINM_FAILED, "%s: eos_token_id: expected token ids", path));
         }
         TRY(dinm_ids_append(&g->eos, &id, 1, err));
     }
     if (sampling) {
-        struct dinm_json j = {tree, path};
-        bool draws = false;
-        int64_t top_k = 50; /* the library's default when sampling is on and nothing is said */
-        double temperature = 1.0;
-        TRY(dinm_json_get_bool_or(j, "do_sample", &draws, err));
-        TRY(dinm_json_get_number_or(j, "temperature", &temperature, err));
-        TRY(dinm_json_get_number_or(j, "top_p", &g->sampler.top_p, err));
-        TRY(dinm_json_get_int_or(j, "top_k", 0, INT32_MAX, &top_k, err));
-        g->sampler.temperature = draws ? temperature : 0.0;
-        g->sampler.top_k = (size_t)top_k;
+        TRY(read_sampling(&g->sampler, (struct dinm_json){tree, path}, err));
     }
 out:
     cJSON_Delete(tree);
@@ -122,8 +141,8 @@ static int batch_open(struct batch *b, const struct dinm_generator *g,
     b->normed = dinm_alloc(n_slots * c->d_model, sizeof *b->normed, "the decoding batch", err);
     b->logits = dinm_alloc(n_slots * c->n_vocab, sizeof *b->logits, "logits", err);
     b->room = dinm_alloc(c->n_vocab, sizeof *b->room, "logits", err);
-    bool got = b->slots && b->sequences && b->picks && b->ids && b->x && b->normed && b->logits &&
-               b->room;
+    bool got =
+        b->slots && b->sequences && b->picks && b->ids && b->x && b->normed && b->logits && b->room;
     return got ? DINM_OK : DINM_FAILED;
 }
 
@@ -209,9 +228,9 @@ static int advance(struct batch *b, size_t first, size_t last, struct dinm_error
         struct slot *slot = &b->slots[i];
         slot->kv.n_tokens += b->sequences[i - first].n_rows;
         slot->fresh = false;
-        slot->next = dinm_sample(b->logits + (i - first) * c->n_vocab, &b->g->sampler,
-                                 b->requests[slot->request].stream, slot->n_new, b->room,
-                                 c->n_vocab);
+        slot->next =
+            dinm_sample(b->logits + (i - first) * c->n_vocab, &b->g->sampler,
+                        b->requests[slot->request].stream, slot->n_new, b->room, c->n_vocab);
     }
 out:
     return status;
