@@ -12,6 +12,7 @@
 #include <omp.h>
 #include <string.h>
 #include "model/attention_reach.h"
+#include "model/threads.h"
 
 enum {
     TILE = 8,   /* as in linear.c: no kernel's bits depend on the place within the tile */
@@ -151,9 +152,12 @@ void dinm_attention_forward(float *out, const float *q, const float *k, const fl
 {
     const size_t n_queries = a->n_rows * (a->n_heads / a->n_kv_heads);
     const size_t n_chunks = (n_queries + CHUNK * TILE - 1) / (CHUNK * TILE);
+    const size_t n_tasks = n_chunks * a->n_kv_heads;
+    const int n_threads = dinm_threads_begin(n_tasks, 2 * round_up(n_queries, TILE) * a->n_keys *
+                                                          a->n_kv_heads * a->d_head);
 
 #pragma omp parallel for schedule(dynamic)
-    for (size_t task = 0; task < n_chunks * a->n_kv_heads; task++) {
+    for (size_t task = 0; task < n_tasks; task++) {
         const struct room room = make_room(a, scratch);
         const size_t head = task / n_chunks, start = task % n_chunks * CHUNK * TILE;
         const float *keys = k + head * a->d_head, *values = v + head * a->d_head;
@@ -165,4 +169,5 @@ void dinm_attention_forward(float *out, const float *q, const float *k, const fl
                         n_queries - i < TILE ? n_queries - i : TILE, &room);
         }
     }
+    dinm_threads_end(n_threads);
 }

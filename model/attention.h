@@ -18,7 +18,8 @@ struct dinm_attention {
     size_t key_first, key_last;
 };
 
-/* Floats of scratch that forward and backward need. */
+/* Floats of scratch that forward and backward need, for as many threads as are set now. Does not
+ * depend on n_rows. */
 size_t dinm_attention_scratch(const struct dinm_attention *a);
 
 /* out: [n_rows][n_heads][d_head]; q: the same; k, v: [n_keys][n_kv_heads][d_head].

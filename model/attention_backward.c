@@ -6,6 +6,7 @@
 #include <string.h>
 #include "model/attention.h"
 #include "model/attention_reach.h"
+#include "model/threads.h"
 
 enum { TILE = 64 }; /* queries in one product */
 
@@ -89,8 +90,9 @@ static void tile_backward(float *dq, float *dk, float *dv, const float *dout, co
                           const float *k, const float *v, const struct dinm_attention *a,
                           size_t head, size_t first, size_t n, const struct room *room)
 {
-    const size_t d = a->d_head, n_keys = a->n_keys, n_group = a->n_heads / a->n_kv_heads;
+    const size_t d = a->d_head, n_group = a->n_heads / a->n_kv_heads;
     const size_t stride = a->n_kv_heads * d;
+    size_t n_keys = 0; /* that some row of the tile sees */
     const float scale = 1.0f / sqrtf((float)d);
 
     for (size_t t = 0; t < n; t++) {
@@ -98,6 +100,9 @@ static void tile_backward(float *dq, float *dk, float *dv, const float *dout, co
 
         memcpy(room->q + t * d, q + (row * a->n_heads + h) * d, d * sizeof *q);
         memcpy(room->dout + t * d, dout + (row * a->n_heads + h) * d, d * sizeof *q);
+        const size_t last = dinm_attention_reach(a, row).last;
+
+        n_keys = last > n_keys ? last : n_keys;
     }
     /* P = softmax(Q K^T / sqrt(d_head)),  dP = dO V^T */
     multiply(room->p, n_keys, room->q, d, CblasNoTrans, k, stride, CblasTrans, n, n_keys, d, scale,
@@ -129,6 +134,8 @@ void dinm_attention_backward(float *dq, float *dk, float *dv, const float *dout,
                              float *scratch)
 {
     const size_t n_queries = a->n_rows * (a->n_heads / a->n_kv_heads);
+    const int n_threads =
+        dinm_threads_begin(a->n_kv_heads, 5 * a->n_rows * a->n_heads * a->n_keys * a->d_head);
 
 #pragma omp parallel for schedule(dynamic)
     for (size_t head = 0; head < a->n_kv_heads; head++) {
@@ -140,4 +147,5 @@ void dinm_attention_backward(float *dq, float *dk, float *dv, const float *dout,
                           n_queries - i < TILE ? n_queries - i : TILE, &room);
         }
     }
+    dinm_threads_end(n_threads);
 }

@@ -13,6 +13,7 @@
 #include <omp.h>
 #include <stdbool.h>
 #include <string.h>
+#include "model/threads.h"
 
 enum {
     TILE = 8,       /* rows of x in one product */
@@ -129,6 +130,8 @@ static void multiply(const struct product *p)
 {
     const size_t n_panels = (p->n_cols + PANEL - 1) / PANEL;
     const size_t n_tasks = n_panels * ((p->n_rows + GROUP - 1) / GROUP);
+    const size_t n_padded = (p->n_rows + TILE - 1) / TILE * TILE;
+    const int n_threads = dinm_threads_begin(n_tasks, n_padded * p->n_cols * p->n_sum);
 
 #pragma omp parallel
     {
@@ -141,6 +144,7 @@ static void multiply(const struct product *p)
             multiply_panel(p, &room, first, min(first + GROUP, p->n_rows), task % n_panels * PANEL);
         }
     }
+    dinm_threads_end(n_threads);
 }
 
 void dinm_linear(float *y, const float *x, const struct dinm_matrix *w, const float *bias,
@@ -176,6 +180,7 @@ void dinm_linear_backward_weight(float *dw, const float *dy, const float *x, siz
     enum { OUT = 128, IN = 512, ROWS = 512 };
     const size_t n_across = (n_in + IN - 1) / IN;
     const size_t n_tasks = n_across * ((n_out + OUT - 1) / OUT);
+    const int n_threads = dinm_threads_begin(n_tasks, n_rows * n_out * n_in);
 
 #pragma omp parallel for schedule(dynamic)
     for (size_t task = 0; task < n_tasks; task++) {
@@ -189,6 +194,7 @@ void dinm_linear_backward_weight(float *dw, const float *dy, const float *x, siz
                         dw + o * n_in + i, (int)n_in);
         }
     }
+    dinm_threads_end(n_threads);
 }
 
 void dinm_linear_backward_bias(float *db, const float *dy, size_t n_rows, size_t n_out)

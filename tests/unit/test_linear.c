@@ -1,6 +1,7 @@
 /* model/linear: against float64 loops, and bit for bit against every row on its own. */
 #include "numbers.h"
 #include <float.h>
+#include <omp.h>
 #include "model/linear.h"
 
 enum { N_ROWS = 200 };
@@ -229,6 +230,29 @@ static void test_backward_weight(void **state)
     check_backward_weight(700, 20, 30);
 }
 
+/* Small products take one thread, and leave the number as it was. */
+static void test_threads(void **state)
+{
+    float *wide = NULL, *x = normals(N_ROWS * 256, 1.0, 51), *y = zeros(N_ROWS * 256);
+
+    (void)state;
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        for (size_t n = 8; n <= 256; n *= 32) {
+            struct dinm_matrix w = random_matrix(&wide, DINM_F32, n, n, 1);
+
+            dinm_linear_set_threads(n_threads);
+            dinm_linear(y, x, &w, NULL, N_ROWS);
+            assert_int_equal(omp_get_max_threads(), n_threads);
+            free_matrix(&w);
+            free(wide);
+        }
+    }
+    dinm_linear_set_threads(0);
+    assert_int_equal(omp_get_max_threads(), 1);
+    free(x);
+    free(y);
+}
+
 static void test_no_rows(void **state)
 {
     float *wide = NULL, y = 7.0f;
@@ -248,7 +272,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),         cmocka_unit_test(test_bits),
         cmocka_unit_test(test_dtype_is_exact), cmocka_unit_test(test_backward_weight),
-        cmocka_unit_test(test_no_rows),
+        cmocka_unit_test(test_no_rows),        cmocka_unit_test(test_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
