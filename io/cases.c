@@ -243,7 +243,8 @@ static int mark_range(unsigned char *kept, const struct place *places, size_t n,
             }
         }
         if (low == n || places[low].id != id) {
-            return dinm_fail(err, DINM_USAGE, "the case file has no case with id %" PRId64, id);
+            return dinm_fail(err, DINM_USAGE,
+                             "cases.ids: the case file has no case with id %" PRId64, id);
         }
         kept[places[low].record] = 1;
     }

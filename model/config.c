@@ -82,7 +82,11 @@ struct size_key {
     const char *key;
     size_t *to;
     int64_t or ; /* value if absent; 0: the key must be there */
+    int64_t most;
 };
+
+/* Every layer costs memory before the first of its tensors is looked for. */
+enum { MOST_LAYERS = 100000 };
 
 static int read_size(struct dinm_json j, struct size_key k, struct dinm_error *err)
 {
@@ -90,9 +94,9 @@ static int read_size(struct dinm_json j, struct size_key k, struct dinm_error *e
     int status = DINM_OK;
 
     if (value == 0) {
-        TRY(dinm_json_get_int(j, k.key, 1, INT_MAX, &value, err));
+        TRY(dinm_json_get_int(j, k.key, 1, k.most, &value, err));
     } else {
-        TRY(dinm_json_get_int_or(j, k.key, 1, INT_MAX, &value, err));
+        TRY(dinm_json_get_int_or(j, k.key, 1, k.most, &value, err));
     }
     *k.to = (size_t)value;
 out:
@@ -102,17 +106,21 @@ out:
 static int read_sizes(struct dinm_config *c, struct dinm_json j, struct dinm_error *err)
 {
     const struct size_key keys[] = {
-        {"num_hidden_layers", &c->n_layers, 0},  {"hidden_size", &c->d_model, 0},
-        {"num_attention_heads", &c->n_heads, 0}, {"intermediate_size", &c->d_ff, 0},
-        {"vocab_size", &c->n_vocab, 0},          {"max_position_embeddings", &c->n_positions, 2048},
+        {"num_hidden_layers", &c->n_layers, 0, MOST_LAYERS},
+        {"hidden_size", &c->d_model, 0, INT_MAX},
+        {"num_attention_heads", &c->n_heads, 0, INT_MAX},
+        {"intermediate_size", &c->d_ff, 0, INT_MAX},
+        {"vocab_size", &c->n_vocab, 0, INT_MAX},
+        {"max_position_embeddings", &c->n_positions, 2048, INT_MAX},
     };
     int status = DINM_OK;
 
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         TRY(read_size(j, keys[i], err));
     }
-    TRY(read_size(j, (struct size_key){"num_key_value_heads", &c->n_kv_heads, (int64_t)c->n_heads},
-                  err));
+    TRY(read_size(
+        j, (struct size_key){"num_key_value_heads", &c->n_kv_heads, (int64_t)c->n_heads, INT_MAX},
+        err));
     if (c->n_heads % c->n_kv_heads != 0) {
         TRY(dinm_fail(err, DINM_FAILED,
                       "%s: num_attention_heads (%zu) must be a multiple of num_key_value_heads "
@@ -127,8 +135,9 @@ static int read_sizes(struct dinm_config *c, struct dinm_json j, struct dinm_err
     }
     const size_t share = c->d_model / c->n_heads;
 
-    TRY(read_size(j, (struct size_key){"head_dim", &c->d_head, share > 0 ? (int64_t)share : 0},
-                  err));
+    TRY(read_size(
+        j, (struct size_key){"head_dim", &c->d_head, share > 0 ? (int64_t)share : 0, INT_MAX},
+        err));
     if (c->d_head % 2 != 0) {
         TRY(dinm_fail(err, DINM_FAILED,
                       "%s: the size of a head must be even for rotary positions, found %zu",
