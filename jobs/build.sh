@@ -3,12 +3,12 @@
 # Sourced by demo.sh and tests/run.sh with: kind ("use" or "test"), preset. Leaves $build.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-build=$root/build/$preset
 
-packages="gcc cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev
+packages="gcc libc6-dev cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev
 libopenblas-openmp-dev libcjson-dev libpcre2-dev libutf8proc-dev libxxhash-dev"
 if [ "$kind" = test ]; then
-    packages="$packages libcmocka-dev valgrind clang libomp-dev python3-h5py python3-torch"
+    packages="$packages libcmocka-dev valgrind clang libclang-rt-dev libomp-dev python3
+python3-numpy python3-h5py python3-torch"
 fi
 
 say() { printf '%s\n' "$*" >&2; }
@@ -47,11 +47,18 @@ fi
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
 export OMPI_MCA_hwloc_base_binding_policy=none
 
-say "building in $build"
+# Configures and builds one preset; quiet unless it fails. Leaves $build.
+build_preset() {
+    build=$root/build/$1
+    say "building in $build"
+    log=$(mktemp)
+    if ! { cmake --preset "$1" -G Ninja && cmake --build "$build"; } >"$log" 2>&1; then
+        tail -n 40 "$log" >&2
+        rm -f "$log"
+        exit 1
+    fi
+    rm -f "$log"
+}
+
 cd "$root"
-log=$(mktemp)
-if ! { cmake --preset "$preset" -G Ninja && cmake --build "$build"; } >"$log" 2>&1; then
-    tail -n 40 "$log" >&2
-    exit 1
-fi
-rm -f "$log"
+build_preset "$preset"

@@ -1,7 +1,30 @@
 #!/bin/sh
-# README command 2: installs what is needed, builds with warnings as errors, runs all tests.
-# Usage: tests/run.sh [ctest arguments]
+# README command 2: installs what is needed, builds with warnings as errors, runs all tests; then
+# again under sanitizers, with a second compiler, and with random input for every parser.
+# Usage: tests/run.sh                  everything
+#        tests/run.sh CTEST_ARGUMENT.. only the tests of the first build that these select
 kind=test preset=dev
 . "$(dirname "$0")/../jobs/build.sh"
 
-ctest --test-dir "$build" --output-on-failure -j "$(nproc)" "$@"
+started=$(date +%s)
+spent() { say "$1: $(($(date +%s) - started)) s"; }
+tests() { ctest --test-dir "$build" --output-on-failure -j "$(nproc)" "$@"; }
+
+tests "$@"
+spent "tests, after"
+[ $# -eq 0 ] || exit 0
+
+build_preset asan
+tests -L unit
+tests -R '^mpi_.*_np3$'
+spent "sanitizers, after"
+
+if ! command -v clang >/dev/null 2>&1; then
+    say "clang was not found: no second compiler and no fuzzing"
+    exit 0
+fi
+build_preset clang
+spent "second compiler, after"
+build_preset fuzz
+tests -L fuzz
+spent "fuzzing, after"
