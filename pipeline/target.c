@@ -73,8 +73,8 @@ out:
 
 /* Labels are the tokens of the target by itself, its BOS included, aligned to the text's end. */
 static int label_alone_tokens(struct dinm_target *t, const struct dinm_tokenizer *tokenizer,
-                              const struct dinm_settings *s, const struct dinm_case *c,
-                              int32_t eos, struct dinm_error *err)
+                              const struct dinm_settings *s, const struct dinm_case *c, int32_t eos,
+                              struct dinm_error *err)
 {
     int status = DINM_OK;
     struct dinm_ids alone = {0};
@@ -101,10 +101,14 @@ int dinm_target_edit(struct dinm_target *t, const struct dinm_tokenizer *tokeniz
     size_t n_prompt = 0;
     int32_t eos = dinm_tokenizer_eos(tokenizer);
     *t = (struct dinm_target){0};
+    if (s->edit.eos && eos < 0) {
+        TRY(dinm_fail(err, DINM_FAILED,
+                      "edit.eos: expected a tokenizer with an end-of-text token, found none"));
+    }
     TRY(dinm_prompt_text_edited(s, c->inputs[DINM_DS], &prompt, err));
     TRY(encode_joint(&t->ids, &n_prompt, tokenizer, s, prompt.data, s->edit.target_prefix, c->safe,
                      err));
-    if (s->edit.eos && eos >= 0) {
+    if (s->edit.eos) {
         TRY(dinm_ids_append(&t->ids, &eos, 1, err));
     }
     t->n_cut = dinm_prompt_cut(&t->ids, n_positions, dinm_tokenizer_bos(tokenizer));
