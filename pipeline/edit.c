@@ -240,6 +240,17 @@ static bool step(struct edit_state *e, struct dinm_edit_outcome *o, int64_t numb
     return true;
 }
 
+/* No loss is computed behind the last step: its matrix is looked at instead. */
+static bool all_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int dinm_edit_make(struct dinm_edit_outcome *o, const struct dinm_slice *slice,
                    const struct dinm_settings *s, const struct dinm_target *edit,
                    const struct dinm_target *constraint, size_t layer, struct dinm_error *err)
@@ -252,6 +263,9 @@ int dinm_edit_make(struct dinm_edit_outcome *o, const struct dinm_slice *slice,
     }
     TRY(state_open(&e, o, edit, constraint, err));
     for (int64_t i = 1; i <= s->edit.steps && step(&e, o, i); i++) {
+    }
+    if (!o->failed && !all_finite(e.w, e.down.n_out * e.down.n_in)) {
+        o->failed = "its edited matrix holds values that are not finite numbers";
     }
     o->edit = (struct dinm_edit){.layer = layer, .down = e.down};
 out:

@@ -36,7 +36,7 @@ struct dinm_edit_outcome {
     float *down;           /* owns: [d_model][d_ff] float32, the edited matrix */
     float *losses;         /* owns: [n_losses][3]: total, edit, constraint before each step */
     size_t n_losses;
-    const char *failed; /* static text: why the edit is useless (loss not finite); NULL if fine */
+    const char *failed; /* static text: why the edit is useless (not finite); NULL if fine */
 };
 void dinm_edit_outcome_free(struct dinm_edit_outcome *o);
 
