@@ -29,13 +29,15 @@ static int read_losses(struct dinm_edited *e, const cJSON *losses, struct dinm_e
     if (!e->losses) {
         return DINM_FAILED;
     }
-    size_t i = 0;
+    float *next = e->losses;
     for (const cJSON *step = losses->child; step; step = step->next) {
-        size_t k = 0;
-        for (const cJSON *value = step->child; value && k < 3; value = value->next) {
-            e->losses[3 * i + k++] = cJSON_IsNumber(value) ? (float)value->valuedouble : NAN;
+        if (!cJSON_IsArray(step) || cJSON_GetArraySize(step) != 3) {
+            return dinm_fail(err, DINM_FAILED, "%s: key 'losses': expected three numbers a step",
+                             where);
         }
-        i++;
+        for (const cJSON *value = step->child; value; value = value->next) {
+            *next++ = cJSON_IsNumber(value) ? (float)value->valuedouble : NAN;
+        }
     }
     return DINM_OK;
 }
