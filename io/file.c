@@ -255,8 +255,9 @@ int dinm_folder_make(const char *path, struct dinm_error *err)
             continue;
         }
         part[i] = '\0';
-        if (mkdir(part, 0777) != 0 && !dinm_path_is_folder(part)) {
-            status = dinm_fail_errno(err, errno, "cannot make the folder", part);
+        const int reason = mkdir(part, 0777) == 0 ? 0 : errno; /* the look at it may change errno */
+        if (reason != 0 && !dinm_path_is_folder(part)) {
+            status = dinm_fail_errno(err, reason, "cannot make the folder", part);
         }
         part[i] = path[i];
         if (path[i] == '\0') {

@@ -402,13 +402,13 @@ def cases():
 
 
 def outputs():
-    refuses("a file in OUT's place", write("out", "mine"), FAILED, ["/out", "folder"], ranks=(1, 3))
-    refuses("a file above OUT", write("above", "mine"), FAILED, ["/above"], out="above/out")
+    refuses("a file in OUT's place", write("out", "mine"), FAILED, ["/out", "folder", "exists"], ranks=(1, 3))
+    refuses("a file above OUT", write("above", "mine"), FAILED, ["/above", "exists"], out="above/out")
     refuses("a folder in the journal's place, a file", lambda f: (os.mkdir(f.path("out")),
                                                                   f.write("out/journal", "mine")),
             FAILED, ["out/journal"])
     if os.geteuid() != 0:
-        refuses("a locked folder", read_only, FAILED, ["/locked"], ranks=(1, 3), out="locked/out")
+        refuses("a locked folder", read_only, FAILED, ["/locked", "denied"], ranks=(1, 3), out="locked/out")
         refuses("a locked case file", lambda f: os.chmod(f.path("cases.json"), 0), FAILED, ["cases.json"])
 
 
