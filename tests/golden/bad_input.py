@@ -3,7 +3,8 @@ names it, the right exit status, and nothing under the names of finished results
 is the sound input; each variant breaks one thing. One input only looks bad: a prompt beyond the
 model's limit, which is cut from the left and counted.
 
-usage: bad_input.py BUILD_FOLDER [WORD]      only variants with WORD in their name
+usage: bad_input.py BUILD_FOLDER [WORD]      only variants with WORD in their name; DINM_SHOW=1 prints
+                                             their sentences
 """
 import concurrent.futures
 import json
@@ -68,11 +69,7 @@ class Folder:
             return f.read()
 
     def write(self, name, data):
-        """Never through a file of another variant: the old one goes first."""
-        path = self.path(name)
-        if os.path.lexists(path):
-            os.remove(path)
-        with open(path, "wb") as f:
+        with open(self.path(name), "wb") as f:
             f.write(data.encode() if isinstance(data, str) else data)
 
     def put(self, name, value):
