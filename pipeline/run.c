@@ -208,11 +208,11 @@ static void introduce(const struct run *r)
         return;
     }
     dinm_log(DINM_LOG_NOTICE,
-             "%s: %zu layers of width %zu; %zu cases, %zu distinct prompts of %zu; %d rank%s x %d "
-             "thread%s",
+             "%s: %zu layers of width %zu; %zu case%s, %zu distinct prompts of %zu; %d rank%s x "
+             "%d thread%s",
              job->settings->model.path, c->n_layers, c->d_model, job->cases.n_cases,
-             job->prompts.n_prompts, job->prompts.n_used, job->grid.size,
-             job->grid.size == 1 ? "" : "s", job->grid.n_threads,
+             job->cases.n_cases == 1 ? "" : "s", job->prompts.n_prompts, job->prompts.n_used,
+             job->grid.size, job->grid.size == 1 ? "" : "s", job->grid.n_threads,
              job->grid.n_threads == 1 ? "" : "s");
 }
 
@@ -229,7 +229,8 @@ int dinm_run_all(MPI_Comm comm, const struct dinm_settings *settings,
     if (options->dry_run) {
         goto out;
     }
-    TRY(open_journal_all(&r, err)); /* refuses the folder of another job before anything is written */
+    TRY(open_journal_all(&r,
+                         err)); /* refuses the folder of another job before anything is written */
     status = r.job.grid.rank == 0 ? write_settings(settings, err) : DINM_OK;
     TRY(dinm_agree_all(&r.job.grid, status, err));
     TRY(run_model_phases_all(&r, err));
