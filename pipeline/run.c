@@ -229,8 +229,8 @@ int dinm_run_all(MPI_Comm comm, const struct dinm_settings *settings,
     if (options->dry_run) {
         goto out;
     }
-    TRY(open_journal_all(&r,
-                         err)); /* refuses the folder of another job before anything is written */
+    /* The folder of another job is refused before anything is written. */
+    TRY(open_journal_all(&r, err));
     status = r.job.grid.rank == 0 ? write_settings(settings, err) : DINM_OK;
     TRY(dinm_agree_all(&r.job.grid, status, err));
     TRY(run_model_phases_all(&r, err));
