@@ -28,8 +28,8 @@ static int print_rank(struct dinm_buffer *b, const struct dinm_job *job, struct 
     struct utsname host = {0};
     getrusage(RUSAGE_SELF, &usage);
     uname(&host);
-    TRY(dinm_buffer_append_format(b, err, "%s  {\"rank\": %d, \"host\": ",
-                                  job->grid.rank > 0 ? ",\n" : "", job->grid.rank));
+    TRY(dinm_buffer_append_format(
+        b, err, "%s  {\"rank\": %d, \"host\": ", job->grid.rank > 0 ? ",\n" : "", job->grid.rank));
     TRY(dinm_json_put_text(b, host.nodename, strlen(host.nodename), err));
     TRY(dinm_buffer_append_format(b, err, ", \"threads\": %d, \"peak_rss_bytes\": %lld, ",
                                   job->grid.n_threads, (long long)usage.ru_maxrss * 1024));
@@ -55,6 +55,26 @@ static void count_tokens(const struct dinm_outcomes *o, long long *vanilla, long
     }
 }
 
+/* Units of each phase, those of earlier runs included. */
+static int print_units(struct dinm_buffer *b, const struct dinm_job *job, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    TRY(dinm_buffer_append_text(b, "{", err));
+    for (int phase = 0; phase < DINM_REPORT; phase++) {
+        TRY(dinm_buffer_append_format(b, err, "%s\"%s\": %zu", phase > 0 ? ", " : "",
+                                      dinm_phase_names[phase], job->records[phase].n_units));
+    }
+    TRY(dinm_buffer_append_text(b, "}", err));
+out:
+    return status;
+}
+
+/* 0 for a phase that took no time in this run. */
+static double rate(long long n, double seconds)
+{
+    return seconds > 0.0 ? (double)n / seconds : 0.0;
+}
+
 static int write_timing(const struct dinm_job *job, const struct dinm_outcomes *o,
                         const struct dinm_buffer *ranks, struct dinm_error *err)
 {
@@ -76,7 +96,12 @@ static int write_timing(const struct dinm_job *job, const struct dinm_outcomes *
     TRY(dinm_buffer_append_format(&b, err,
                                   ",\n\"tokens_generated\": {\"vanilla\": %lld, \"edit\": %lld},\n",
                                   vanilla, edited));
-    TRY(dinm_buffer_append_text(&b, "\"by_rank\": [\n", err));
+    TRY(dinm_buffer_append_format(
+        &b, err, "\"tokens_per_s\": {\"vanilla\": %.1f, \"edit\": %.1f},\n",
+        rate(vanilla, job->wall_s[DINM_VANILLA]), rate(edited, job->wall_s[DINM_EDIT])));
+    TRY(dinm_buffer_append_text(&b, "\"units\": ", err));
+    TRY(print_units(&b, job, err));
+    TRY(dinm_buffer_append_text(&b, ",\n\"by_rank\": [\n", err));
     TRY(dinm_buffer_append(&b, ranks->data, ranks->n_bytes, err));
     TRY(dinm_buffer_append_text(&b, "\n]}\n", err));
     TRY(dinm_buffer_append_format(&path, err, "%s/timing.json", job->settings->run.out));
