@@ -7,6 +7,8 @@ set -eu
 program=${1:-$(dirname "$0")/../../build/release/dinm_pipeline}
 program=$(cd "$(dirname "$program")" && pwd)/$(basename "$program")
 cd "$(dirname "$0")"
+# Waiting threads sleep: on a busy machine spinning ones cost a factor of ten.
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 
 rm -rf build
 python3 world.py build
