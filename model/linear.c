@@ -4,9 +4,9 @@
  * call, so the same row can come out differently in a call of 3 rows and in one of 300. Here every
  * call has one of a few shapes that depend on the matrix alone: TILE rows (the last tile is padded
  * with zeros), PANEL columns, DEPTH terms. Eight rows is the largest tile whose rows every OpenBLAS
- * kernel tried (Nehalem to Cooper Lake, Zen) treats alike; with these sizes it also takes
- * OpenBLAS's path for small matrices, which does not copy W: 11 GF/s for one row where a plain
- * sgemm has 6, at 60 % of its rate for hundreds of rows. */
+ * kernel tried (Nehalem to Cooper Lake, Zen) treats alike. With these sizes it also takes
+ * OpenBLAS's way for small matrices, which does not copy W: on a 2048 x 5632 float32 matrix 11.6
+ * GF/s for one row and 100 for 16, where one sgemm has 5.1 and 66, and 143 of its 196 for 512. */
 #include "model/linear.h"
 
 #include <cblas.h>
