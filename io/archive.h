@@ -1,10 +1,10 @@
 /* activations.h5: hidden states, distances and losses for h5py, xarray and pandas, written in
  * parallel by the ranks that own them.
  *
- * Default file format, chunks of at most 1 MiB, transfers of at most 1 GiB, no filters. Every
- * dataset is created and allocated collectively at the start and flushed; afterwards only raw
- * data is written in place, independently: a kill leaves a file that opens. This is the only file
- * that includes hdf5.h. */
+ * Default file format, chunks of at most 1 MiB, transfers of at most 1 GiB, no filters. Rank 0
+ * makes and allocates every dataset under a temporary name; all ranks open it, fill and flush it
+ * before it gets its name. Afterwards only raw data is written in place, independently: a kill
+ * leaves a file that opens. Only io/archive*.c and its private headers include hdf5.h. */
 #ifndef DINM_IO_ARCHIVE_H
 #define DINM_IO_ARCHIVE_H
 
