@@ -50,10 +50,11 @@ static struct dinm_matrix bind_tensor(const struct dinm_param *param, const stru
                                       float *copy)
 {
     if (copy_floats(t) == 0) {
-        return (struct dinm_matrix){t->data, t->dtype, param->n_out, param->n_in};
+        return (struct dinm_matrix){
+            .data = t->data, .dtype = t->dtype, .n_out = param->n_out, .n_in = param->n_in};
     }
     dinm_widen(copy, t->data, t->dtype, param->n_out);
-    return (struct dinm_matrix){copy, DINM_F32, param->n_out, 0};
+    return (struct dinm_matrix){.data = copy, .dtype = DINM_F32, .n_out = param->n_out, .n_in = 0};
 }
 
 static int bind_checkpoint(struct dinm_encoder *e, struct dinm_error *err)
@@ -146,8 +147,10 @@ int dinm_encoder_open_flat(struct dinm_encoder **out, const struct dinm_encoder_
     }
     for (size_t i = 0; i < dinm_encoder_n_tensors(config); i++) {
         struct dinm_param param = dinm_encoder_param(config, i);
-        e->tensors[i] =
-            (struct dinm_matrix){flat + param.offset, DINM_F32, param.n_out, param.n_in};
+        e->tensors[i] = (struct dinm_matrix){.data = flat + param.offset,
+                                             .dtype = DINM_F32,
+                                             .n_out = param.n_out,
+                                             .n_in = param.n_in};
     }
     *out = e;
     return DINM_OK;

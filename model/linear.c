@@ -23,11 +23,12 @@ enum {
     COPY_ROWS = 32, /* from here on a float32 block is copied too: strided reads cost more */
 };
 
-/* y = x B (+ y), B = W^T (forward) or W (gradient of the input). */
+/* y = x B (+ y), B = W^T (forward) or W (gradient of the input); the other way round for a matrix
+ * stored by input. */
 struct product {
     float *y;                    /* [n_rows][n_cols] */
     const float *x;              /* [n_rows][n_sum] */
-    const struct dinm_matrix *w; /* [n_cols][n_sum] if transposed, else [n_sum][n_cols] */
+    const struct dinm_matrix *w; /* stored [n_cols][n_sum] if transposed, else [n_sum][n_cols] */
     const float *bias;           /* [n_cols] or NULL */
     size_t n_rows, n_cols, n_sum;
     bool transposed;
@@ -46,20 +47,27 @@ static size_t min(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static size_t stride_of(const struct dinm_matrix *w)
+{
+    const size_t length = w->by_input ? w->n_out : w->n_in;
+
+    return w->stride > 0 ? w->stride : length;
+}
+
 /* Rows [row, row + n_rows) x columns [col, col + n_cols) of W as float32; *ld: its row length.
  * Borrows from W itself where that is cheaper. */
 static const float *load_block(struct room *room, const struct dinm_matrix *w, size_t row,
                                size_t n_rows, size_t col, size_t n_cols, bool copy, size_t *ld)
 {
-    const size_t bytes = dinm_dtype_size(w->dtype);
-    const unsigned char *from = (const unsigned char *)w->data + (row * w->n_in + col) * bytes;
+    const size_t bytes = dinm_dtype_size(w->dtype), stride = stride_of(w);
+    const unsigned char *from = (const unsigned char *)w->data + (row * stride + col) * bytes;
 
     if (w->dtype == DINM_F32 && !copy) {
-        *ld = w->n_in;
+        *ld = stride;
         return (const float *)(const void *)from;
     }
     for (size_t i = 0; i < n_rows; i++) {
-        dinm_widen(room->block + i * n_cols, from + i * w->n_in * bytes, w->dtype, n_cols);
+        dinm_widen(room->block + i * n_cols, from + i * stride * bytes, w->dtype, n_cols);
     }
     *ld = n_cols;
     return room->block;
@@ -158,7 +166,7 @@ void dinm_linear(float *y, const float *x, const struct dinm_matrix *w, const fl
                                .n_rows = n_rows,
                                .n_cols = w->n_out,
                                .n_sum = w->n_in,
-                               .transposed = true});
+                               .transposed = !w->by_input});
 }
 
 void dinm_linear_backward_input(float *dx, const float *dy, const struct dinm_matrix *w,
@@ -171,6 +179,7 @@ void dinm_linear_backward_input(float *dx, const float *dy, const struct dinm_ma
                                .n_rows = n_rows,
                                .n_cols = w->n_in,
                                .n_sum = w->n_out,
+                               .transposed = w->by_input,
                                .add = add != 0});
 }
 

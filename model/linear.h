@@ -7,17 +7,22 @@
 #ifndef DINM_MODEL_LINEAR_H
 #define DINM_MODEL_LINEAR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include "io/dtype.h"
 
-/* A weight matrix as stored: [n_out][n_in] row-major. */
+/* A weight matrix as stored, row-major: [n_out][n_in], or [n_in][n_out] if by_input (GPT-2's Conv1D
+ * layout). A part of a wider matrix has rows that lie further apart than they are long. */
 struct dinm_matrix {
     const void *data; /* borrows */
     enum dinm_dtype dtype;
     size_t n_out, n_in;
+    bool by_input;
+    size_t stride; /* elements from one stored row to the next; 0: the rows touch */
 };
 
-/* y: [n_rows][n_out] float32, x: [n_rows][n_in] float32, bias: [n_out] or NULL. y must not overlap x. */
+/* y: [n_rows][n_out] float32, x: [n_rows][n_in] float32, bias: [n_out] or NULL. y must not overlap
+ * x. */
 void dinm_linear(float *y, const float *x, const struct dinm_matrix *w, const float *bias,
                  size_t n_rows);
 

@@ -103,7 +103,8 @@ int dinm_weights_bind(struct dinm_weights *w, const struct dinm_config *config,
         } else if (slot.vector != NULL) {
             TRY(widen_vector(w, &n_widened, slot.vector, t, param.n_out, err));
         } else {
-            const struct dinm_matrix m = {t->data, t->dtype, param.n_out, param.n_in};
+            const struct dinm_matrix m = {
+                .data = t->data, .dtype = t->dtype, .n_out = param.n_out, .n_in = param.n_in};
 
             w->head = i == 0 && tied_head ? m : w->head;
             if (slot.matrix != NULL) {

@@ -22,7 +22,8 @@ int dinm_weights_bind_flat(struct dinm_weights *w, const struct dinm_config *con
         if (slot.vector != NULL) {
             *slot.vector = at;
         } else {
-            *slot.matrix = (struct dinm_matrix){at, DINM_F32, param.n_out, param.n_in};
+            *slot.matrix = (struct dinm_matrix){
+                .data = at, .dtype = DINM_F32, .n_out = param.n_out, .n_in = param.n_in};
         }
     }
     if (config->tied) {

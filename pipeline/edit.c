@@ -142,7 +142,8 @@ static int state_open(struct edit_state *e, struct dinm_edit_outcome *o,
     TRY(e->w && e->w0 && e->grad && e->m && e->v && o->losses ? DINM_OK : DINM_FAILED);
     dinm_widen(e->w, own->data, own->dtype, n);
     memcpy(e->w0, e->w, n * sizeof *e->w);
-    e->down = (struct dinm_matrix){e->w, DINM_F32, c->d_model, c->d_ff};
+    e->down = (struct dinm_matrix){
+        .data = e->w, .dtype = DINM_F32, .n_out = c->d_model, .n_in = c->d_ff};
     TRY(strand_open(&e->edit, e->slice, edit, e->layer, err));
     TRY(strand_read(&e->edit, e, err));
     if (has_constraint(e->s)) {

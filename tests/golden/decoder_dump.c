@@ -262,7 +262,8 @@ static int edit_open(struct edit *e, char **words, struct dinm_error *err)
 
     dinm_widen(e->w, own->data, own->dtype, e->n_weights);
     memcpy(e->w0, e->w, e->n_weights * sizeof *e->w);
-    e->down = (struct dinm_matrix){e->w, DINM_F32, c->d_model, c->d_ff};
+    e->down =
+        (struct dinm_matrix){.data = e->w, .dtype = DINM_F32, .n_out = c->d_model, .n_in = c->d_ff};
     TRY(strand_open(&e->target, e, words + 2, err));
     TRY(strand_open(&e->constraint, e, words + 4, err));
     strand_forward(&e->constraint, e);

@@ -57,7 +57,7 @@ static inline struct dinm_matrix random_matrix(float **wide, enum dinm_dtype dty
     *wide = normals(n, 1.0, seed);
     dinm_narrow(data, dtype, *wide, n);
     dinm_widen(*wide, data, dtype, n);
-    return (struct dinm_matrix){data, dtype, n_out, n_in};
+    return (struct dinm_matrix){.data = data, .dtype = dtype, .n_out = n_out, .n_in = n_in};
 }
 
 static inline void free_matrix(struct dinm_matrix *m)

@@ -198,7 +198,10 @@ static void a_plain_step_follows_the_gradient(void **state)
         }
         for (int k = 0; k < 2; k++) {
             const struct dinm_edit e = {w.layer,
-                                        {probe, DINM_F32, w.config.d_model, w.config.d_ff}};
+                                        {.data = probe,
+                                         .dtype = DINM_F32,
+                                         .n_out = w.config.d_model,
+                                         .n_in = w.config.d_ff}};
 
             for (size_t i = 0; i < w.n_down; i++) {
                 probe[i] = first.down[i] + (k == 0 ? -1e-3F : 1e-3F) * towards[i];

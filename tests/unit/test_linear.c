@@ -166,7 +166,7 @@ static void test_dtype_is_exact(void **state)
     for (size_t t = 1; t < 3; t++) {
         float *wide = NULL;
         struct dinm_matrix w = random_matrix(&wide, dtypes[t], OUT, IN, 30 + t);
-        const struct dinm_matrix w32 = {wide, DINM_F32, OUT, IN};
+        const struct dinm_matrix w32 = {.data = wide, .dtype = DINM_F32, .n_out = OUT, .n_in = IN};
 
         dinm_linear(y16, x, &w, NULL, ROWS);
         dinm_linear(y32, x, &w32, NULL, ROWS);

@@ -162,8 +162,9 @@ static void test_batches(void **state)
         const size_t n_down = c.d_model * c.d_ff;
         float *flat = random_flat(&c, 2);
         float *w0 = normals(n_down, 0.1, 31), *w1 = normals(n_down, 0.1, 32);
-        const struct dinm_edit edits[2] = {{0, {w0, DINM_F32, c.d_model, c.d_ff}},
-                                           {1, {w1, DINM_F32, c.d_model, c.d_ff}}};
+        const struct dinm_edit edits[2] = {
+            {0, {.data = w0, .dtype = DINM_F32, .n_out = c.d_model, .n_in = c.d_ff}},
+            {1, {.data = w1, .dtype = DINM_F32, .n_out = c.d_model, .n_in = c.d_ff}}};
         struct dinm_slice s = flat_slice(&c, flat);
 
         for (int n_threads = 1; n_threads <= 2; n_threads++) {

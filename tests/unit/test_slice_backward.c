@@ -35,7 +35,8 @@ static struct problem *make_problem(bool tied, size_t n_kv_heads, bool edited)
     }
     if (edited) {
         p->edited = normals(p->c.d_model * p->c.d_ff, 0.2, 2);
-        p->edit = (struct dinm_edit){1, {p->edited, DINM_F32, p->c.d_model, p->c.d_ff}};
+        p->edit = (struct dinm_edit){
+            1, {.data = p->edited, .dtype = DINM_F32, .n_out = p->c.d_model, .n_in = p->c.d_ff}};
     }
     p->sequences[0] = (struct dinm_sequence){.n_rows = N_FIRST};
     p->sequences[1] = (struct dinm_sequence){

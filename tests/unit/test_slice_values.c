@@ -57,7 +57,8 @@ static void test_edit(void **state)
     const size_t n = 30, n_down = c.d_model * c.d_ff, n_logits = n * c.n_vocab;
     float *flat = random_flat(&c, 3), *w = normals(n_down, 0.2, 4);
     float *edited = zeros(n_logits), *swapped = zeros(n_logits), *plain = zeros(n_logits);
-    const struct dinm_edit edit = {1, {w, DINM_F32, c.d_model, c.d_ff}};
+    const struct dinm_edit edit = {
+        1, {.data = w, .dtype = DINM_F32, .n_out = c.d_model, .n_in = c.d_ff}};
     struct dinm_slice s = flat_slice(&c, flat);
     int32_t ids[30];
 
