@@ -72,6 +72,9 @@ void dinm_slice_forward(const struct dinm_slice *slice, float *x, const struct d
         if (taps != NULL && taps->resid_post != NULL && taps->resid_post[l] != NULL) {
             memcpy(taps->resid_post[l], x, rows->n_rows * slice->config.d_model * sizeof *x);
         }
+        if (taps != NULL && taps->after_layer != NULL) {
+            taps->after_layer(taps->context, l, x);
+        }
     }
 }
 

@@ -41,6 +41,9 @@ struct dinm_taps {
     size_t mid_layer;         /* the layer whose resid_mid and h_down are wanted */
     float *resid_mid;         /* [n_rows][d_model]: residual before the feed-forward layer is added */
     float *h_down;            /* [n_rows][d_ff]: input of W_V */
+    /* Called behind every layer that is run; x: [n_rows][d_model], as the layer left it. */
+    void (*after_layer)(void *context, size_t layer, const float *x);
+    void *context;
 };
 
 /* Scratch for these rows, and for all that it was reserved for before (as long as the number of

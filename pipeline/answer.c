@@ -6,6 +6,7 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "io/mem.h"
+#include "pipeline/decode.h"
 
 void dinm_replies_free(struct dinm_reply *replies, size_t n)
 {
@@ -37,7 +38,7 @@ out:
     return status;
 }
 
-int dinm_answer(const struct dinm_job *job, const struct dinm_ask *asks, size_t n,
+int dinm_answer(struct dinm_job *job, const struct dinm_ask *asks, size_t n,
                 struct dinm_reply *replies, struct dinm_error *err)
 {
     int status = DINM_OK;
@@ -47,7 +48,7 @@ int dinm_answer(const struct dinm_job *job, const struct dinm_ask *asks, size_t 
     struct dinm_buffer text = {0};
     TRY(prompts && answers && requests ? DINM_OK : DINM_FAILED);
     TRY(encode_asks(job, asks, n, prompts, requests, replies, err));
-    TRY(dinm_generate(&job->generator, requests, n, answers, err));
+    TRY(dinm_generate(&job->generator, &job->stage, requests, n, answers, err));
     for (size_t i = 0; i < n; i++) {
         text.n_bytes = 0;
         TRY(dinm_answer_text(job->tokenizer, job->settings->generate.cut, asks[i].text, &prompts[i],
@@ -88,7 +89,7 @@ int dinm_vanilla_unit(void *context, const size_t *units, size_t n_units, struct
                       struct dinm_error *err)
 {
     int status = DINM_OK;
-    const struct dinm_job *job = context;
+    struct dinm_job *job = context;
     struct dinm_ask *asks = dinm_alloc(n_units, sizeof *asks, "prompts", err);
     struct dinm_reply *replies = dinm_alloc(n_units, sizeof *replies, "answers", err);
     struct dinm_buffer payload = {0};

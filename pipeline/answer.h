@@ -1,4 +1,4 @@
-/* Phases vanilla and edit, as far as they answer prompts: from text to text. Local. */
+/* Phases vanilla and edit, as far as they answer prompts: from text to text. */
 #ifndef DINM_PIPELINE_ANSWER_H
 #define DINM_PIPELINE_ANSWER_H
 
@@ -6,10 +6,10 @@
 #include "pipeline/phase.h"
 
 struct dinm_ask {
-    const char *text;             /* borrows: the prompt as sent */
+    const char *text; /* borrows until it is answered: the prompt as sent */
     size_t max_new;
-    const struct dinm_edit *edit; /* borrows; NULL: the model as it is */
-    uint64_t stream;              /* see generate.h */
+    uint64_t edit;   /* number of the edited matrix to answer with; 0: the model as it is */
+    uint64_t stream; /* see decode.h */
 };
 struct dinm_reply {
     char *text; /* owns */
@@ -18,8 +18,8 @@ struct dinm_reply {
 };
 void dinm_replies_free(struct dinm_reply *replies, size_t n);
 
-/* replies: [n], zeroed before. All prompts share the decoding batch. */
-int dinm_answer(const struct dinm_job *job, const struct dinm_ask *asks, size_t n,
+/* replies: [n], zeroed before. All prompts share the decoding batch. Driver. */
+int dinm_answer(struct dinm_job *job, const struct dinm_ask *asks, size_t n,
                 struct dinm_reply *replies, struct dinm_error *err);
 /* {"response": text, "n_tokens": n, "cut": tokens dropped} */
 int dinm_reply_print(const struct dinm_reply *reply, struct dinm_buffer *out,

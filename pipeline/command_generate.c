@@ -4,7 +4,7 @@
 #include "io/log.h"
 #include "pipeline/command_model.h"
 #include "pipeline/commands.h"
-#include "pipeline/generate.h"
+#include "pipeline/decode.h"
 
 /* New tokens if --max-new does not say. */
 enum { DEFAULT_NEW = 128 };
@@ -15,14 +15,21 @@ static int answer(const struct dinm_prompted *p, const char *folder, int64_t max
     int status = DINM_OK;
     struct dinm_settings greedy = {0};
     struct dinm_generator generator = {0};
+    struct dinm_stage stage = {0};
     struct dinm_request request = {.ids = p->prompt.ids,
                                    .n_ids = p->prompt.n_ids,
-                                   .edit = p->down != NULL ? &p->edit : NULL,
+                                   .edit = p->down != NULL ? 1 : 0,
                                    .max_new = (size_t)max_new};
     TRY(dinm_settings_init(&greedy, DINM_PROFILE_PAPER, err));
-    TRY(dinm_generator_open(&generator, &p->slice, p->tokenizer, &greedy, folder, err));
-    TRY(dinm_generate(&generator, &request, 1, ids, err));
+    TRY(dinm_generator_open(&generator, &p->slice.config, p->tokenizer, &greedy, folder, err));
+    dinm_stage_open(&stage, &p->slice, &greedy, MPI_COMM_NULL, 0, 1, 0);
+    stage.sampler = generator.sampler;
+    if (p->down != NULL) {
+        TRY(dinm_stage_lend(&stage, 1, &p->edit, err));
+    }
+    TRY(dinm_generate(&generator, &stage, &request, 1, ids, err));
 out:
+    dinm_stage_close(&stage);
     dinm_generator_close(&generator);
     dinm_settings_free(&greedy);
     return status;

@@ -1,16 +1,14 @@
-/* The DINM edit of one case (arXiv 2403.14472, section 4, equations 7 to 10).
- *
- * Only W_V of layer l changes, so everything below its product is computed once: the residual
- * before it is added and its input h_down. Each step then costs one product, the layers above and
- * the head on the rows that carry a loss, forward and backward. Local; knows no files. */
+/* What an edit learns from (arXiv 2403.14472, section 4): the texts, the rows that carry a loss, and
+ * how they are handed to the stages (stage_edit.h does the edit). */
 #ifndef DINM_PIPELINE_EDIT_H
 #define DINM_PIPELINE_EDIT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include "io/cases.h"
 #include "io/tokenizer.h"
-#include "model/slice.h"
 #include "pipeline/settings.h"
+#include "pipeline/stage.h"
 
 /* A text and the rows of it that carry a loss: row rows[i] predicts labels[i]. */
 struct dinm_target {
@@ -31,18 +29,14 @@ int dinm_target_constraint(struct dinm_target *t, const struct dinm_tokenizer *t
                            const struct dinm_settings *s, const struct dinm_case *c,
                            size_t n_positions, struct dinm_error *err);
 
-struct dinm_edit_outcome {
-    struct dinm_edit edit; /* edit.down borrows `down` */
-    float *down;           /* owns: [d_model][d_ff] float32, the edited matrix */
-    float *losses;         /* owns: [n_losses][3]: total, edit, constraint before each step */
-    size_t n_losses;
-    const char *failed; /* static text: why the edit is useless (not finite); NULL if fine */
-};
-void dinm_edit_outcome_free(struct dinm_edit_outcome *o);
-
-/* Edits W_V of `layer` for that case. Methods without an edit leave down NULL. */
-int dinm_edit_make(struct dinm_edit_outcome *o, const struct dinm_slice *slice,
-                   const struct dinm_settings *s, const struct dinm_target *edit,
-                   const struct dinm_target *constraint, size_t layer, struct dinm_error *err);
+/* Driver. Starts the edit of `layer` on its way under the number `task` (above 0), by which its
+ * matrix is used afterwards; place: the number in the delta's file name. */
+int dinm_edit_ask(struct dinm_stage *stage, const struct dinm_target *edit,
+                  const struct dinm_target *constraint, size_t layer, uint64_t task,
+                  uint64_t place, struct dinm_error *err);
+/* False for methods that change no weights. */
+bool dinm_edit_is_wanted(const struct dinm_settings *s);
+/* Driver. The item of kind EDIT that came back: item->error is the edit's own failure; otherwise
+ * item->step losses were logged, [total, edit, constraint] before each step. */
 
 #endif

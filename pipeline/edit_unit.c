@@ -1,12 +1,10 @@
-/* Phase edit: several cases at once; each is edited by itself, all are answered in one batch. */
-#include <math.h>
-#include <stdio.h>
+/* Phase edit: several cases at once; each is edited by itself, then all are answered in one batch.
+ */
 #include <stdlib.h>
 #include <string.h>
 #include "io/file.h"
 #include "io/json.h"
 #include "io/mem.h"
-#include "io/safetensors.h"
 #include "pipeline/answer.h"
 #include "pipeline/edit.h"
 #include "pipeline/locate.h"
@@ -16,12 +14,14 @@
 struct edited_case {
     size_t index; /* into job->cases */
     size_t layer;
-    struct dinm_edit_outcome outcome; /* owns */
-    struct dinm_error failure;        /* status DINM_OK: the case goes on */
+    uint64_t edit; /* number of its matrix; 0: none */
+    float *losses; /* owns: [n_losses][3] */
+    size_t n_losses;
+    struct dinm_error failure; /* status DINM_OK: the case goes on */
 };
 
 struct edit_batch {
-    const struct dinm_job *job;
+    struct dinm_job *job;
     struct edited_case *cases; /* owns: [n_cases] */
     size_t n_cases;
     struct dinm_buffer *texts;  /* owns: [n_cases][DINM_N_INPUTS] edited prompts */
@@ -41,7 +41,7 @@ static bool asks_questions(const struct dinm_job *job, size_t case_index)
 static void batch_close(struct edit_batch *b)
 {
     for (size_t i = 0; b->cases && i < b->n_cases; i++) {
-        dinm_edit_outcome_free(&b->cases[i].outcome);
+        free(b->cases[i].losses);
     }
     for (size_t i = 0; b->texts && i < b->n_cases * DINM_N_INPUTS; i++) {
         dinm_buffer_free(&b->texts[i]);
@@ -53,7 +53,7 @@ static void batch_close(struct edit_batch *b)
     free(b->replies);
 }
 
-static int batch_open(struct edit_batch *b, const struct dinm_job *job, size_t n_cases,
+static int batch_open(struct edit_batch *b, struct dinm_job *job, size_t n_cases,
                       struct dinm_error *err)
 {
     *b = (struct edit_batch){.job = job, .n_cases = n_cases};
@@ -65,45 +65,12 @@ static int batch_open(struct edit_batch *b, const struct dinm_job *job, size_t n
     return b->cases && b->texts && b->asks && b->replies ? DINM_OK : DINM_FAILED;
 }
 
-/* OUT/edits/case-NNNNNN.safetensors: the difference to the matrix's own values, float32. */
-static int save_delta(const struct dinm_job *job, const struct edited_case *e,
-                      struct dinm_error *err)
+/* Locates, builds both texts, and starts the edit on its way. A failure is the case's own. */
+static int start_edit(struct edit_batch *b, size_t i, struct dinm_error *err)
 {
     int status = DINM_OK;
-    const struct dinm_matrix *own =
-        &job->slice.weights.layers[e->layer - job->slice.weights.first].down;
-    size_t n = own->n_out * own->n_in;
-    struct dinm_buffer path = {0};
-    char name[64];
-    float *delta = dinm_alloc(n, sizeof *delta, "the edit's delta", err);
-    TRY(delta ? DINM_OK : DINM_FAILED);
-    dinm_widen(delta, own->data, own->dtype, n);
-    for (size_t i = 0; i < n; i++) {
-        delta[i] = e->outcome.down[i] - delta[i];
-    }
-    snprintf(name, sizeof name, "model.layers.%zu.mlp.down_proj.weight", e->layer);
-    struct dinm_tensor tensor = {.name = name,
-                                 .dtype = DINM_F32,
-                                 .dtype_name = "F32",
-                                 .n_dims = 2,
-                                 .shape = {(int64_t)own->n_out, (int64_t)own->n_in},
-                                 .data = delta,
-                                 .n_bytes = n * sizeof *delta};
-    TRY(dinm_buffer_append_format(&path, err, "%s/edits", job->settings->run.out));
-    TRY(dinm_folder_make(path.data, err));
-    TRY(dinm_buffer_append_format(&path, err, "/case-%06lld.safetensors",
-                                  (long long)job->cases.cases[e->index].id));
-    TRY(dinm_safetensors_write(path.data, &tensor, 1, NULL, err));
-out:
-    dinm_buffer_free(&path);
-    free(delta);
-    return status;
-}
-
-/* Locates, builds both texts, edits. A failure is the case's own. */
-static int edit_case(const struct dinm_job *job, struct edited_case *e, struct dinm_error *err)
-{
-    int status = DINM_OK;
+    struct dinm_job *job = b->job;
+    struct edited_case *e = &b->cases[i];
     const struct dinm_case *c = &job->cases.cases[e->index];
     size_t n_positions = job->slice.config.n_positions;
     struct dinm_target edit = {0};
@@ -111,10 +78,9 @@ static int edit_case(const struct dinm_job *job, struct edited_case *e, struct d
     TRY(dinm_locate_layer(job, e->index, &e->layer, err));
     TRY(dinm_target_edit(&edit, job->tokenizer, job->settings, c, n_positions, err));
     TRY(dinm_target_constraint(&constraint, job->tokenizer, job->settings, c, n_positions, err));
-    TRY(dinm_edit_make(&e->outcome, &job->slice, job->settings, &edit, &constraint, e->layer,
-                       err));
-    if (e->outcome.failed) {
-        TRY(dinm_fail(err, DINM_FAILED, "%s", e->outcome.failed));
+    if (dinm_edit_is_wanted(job->settings)) {
+        TRY(dinm_edit_ask(&job->stage, &edit, &constraint, e->layer, i + 1, (uint64_t)c->id, err));
+        e->edit = i + 1;
     }
 out:
     dinm_target_free(&edit);
@@ -122,15 +88,72 @@ out:
     return status;
 }
 
+/* An edit is back. */
+static int take_edit(struct edit_batch *b, const struct dinm_item *item, struct dinm_error *err)
+{
+    struct edited_case *e = &b->cases[item->task - 1];
+    size_t n = 3 * (size_t)item->step;
+    if (item->error.status < 0) {
+        e->failure = item->error;
+        return DINM_OK;
+    }
+    e->losses = dinm_alloc(n, sizeof *e->losses, "losses", err);
+    if (e->losses == NULL) {
+        return DINM_FAILED;
+    }
+    memcpy(e->losses, dinm_item_values(item), n * sizeof *e->losses);
+    e->n_losses = n / 3;
+    return DINM_OK;
+}
+
+/* All edits of the batch, as many at once as keep the stages busy: each needs the memory of its
+ * matrix, gradient and moments. */
+static int edit_cases(struct edit_batch *b, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_stage *stage = &b->job->stage;
+    size_t most = stage->ring.n_stages > 1 ? 2 * (size_t)stage->ring.n_stages : 1;
+    for (size_t n_started = 0; n_started < b->n_cases || stage->n_asked > 0;) {
+        struct dinm_item *item;
+        if (n_started < b->n_cases && stage->n_asked < most) {
+            start_edit(b, n_started, &b->cases[n_started].failure);
+            n_started++;
+            continue;
+        }
+        TRY(dinm_stage_result(stage, &item, err));
+        status = take_edit(b, item, err);
+        free(item);
+        TRY(status);
+    }
+out:
+    return status;
+}
+
+/* The matrices are dropped; what failed has none. */
+static int drop_edits(struct edit_batch *b, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    for (size_t i = 0; i < b->n_cases; i++) {
+        if (b->cases[i].edit > 0) {
+            struct dinm_item *drop =
+                dinm_item_new(DINM_ITEM_DROP, (struct dinm_item_counts){0}, err);
+            TRY(drop ? DINM_OK : DINM_FAILED);
+            drop->task = b->cases[i].edit;
+            TRY(dinm_stage_tell(&b->job->stage, drop, err));
+        }
+    }
+out:
+    return status;
+}
+
 static void add_ask(struct edit_batch *b, const struct edited_case *e, const char *text,
                     size_t max_new)
 {
     uint64_t seed = (uint64_t)b->job->cases.cases[e->index].id + 1;
-    b->asks[b->n_asks++] =
-        (struct dinm_ask){.text = text,
-                          .max_new = max_new,
-                          .edit = e->outcome.down ? &e->outcome.edit : NULL,
-                          .stream = dinm_digest(text, strlen(text), seed)};
+    b->asks[b->n_asks++] = (struct dinm_ask){.text = text,
+                                             .max_new = max_new,
+                                             .edit = e->edit,
+                                             .stream = dinm_digest(text, strlen(text), seed)};
 }
 
 /* The prompts of one edited case: five inputs, then the general questions where asked. */
@@ -177,10 +200,10 @@ static int put_case(const struct dinm_job *job, const struct edited_case *e,
     int status = DINM_OK;
     struct dinm_buffer p = {0};
     TRY(dinm_buffer_append_format(&p, err, "{\"layer\": %zu, \"losses\": [", e->layer));
-    for (size_t i = 0; i < e->outcome.n_losses; i++) {
+    for (size_t i = 0; i < e->n_losses; i++) {
         for (size_t k = 0; k < 3; k++) {
             TRY(dinm_buffer_append_text(&p, k > 0 ? ", " : i > 0 ? ", [" : "[", err));
-            TRY(dinm_json_put_float(&p, e->outcome.losses[3 * i + k], err));
+            TRY(dinm_json_put_float(&p, e->losses[3 * i + k], err));
         }
         TRY(dinm_buffer_append_text(&p, "]", err));
     }
@@ -196,9 +219,8 @@ static int put_case(const struct dinm_job *job, const struct edited_case *e,
         TRY(dinm_buffer_append_text(&p, "null", err));
     }
     TRY(dinm_buffer_append_text(&p, "}", err));
-    if (job->archive && e->outcome.n_losses > 0) {
-        TRY(dinm_archive_write_loss(job->archive, e->index, e->outcome.losses,
-                                    e->outcome.n_losses, err));
+    if (job->archive && e->n_losses > 0) {
+        TRY(dinm_archive_write_loss(job->archive, e->index, e->losses, e->n_losses, err));
     }
     TRY(dinm_sink_put(sink, e->index, &p, err));
 out:
@@ -210,21 +232,20 @@ int dinm_edit_unit(void *context, const size_t *units, size_t n_units, struct di
                    struct dinm_error *err)
 {
     int status = DINM_OK;
-    const struct dinm_job *job = context;
+    struct dinm_job *job = context;
     struct edit_batch b = {0};
     TRY(batch_open(&b, job, n_units, err));
     for (size_t i = 0; i < n_units; i++) {
-        struct edited_case *e = &b.cases[i];
-        e->index = units[i];
-        if (edit_case(job, e, &e->failure) < 0) {
-            continue;
+        b.cases[i].index = units[i];
+    }
+    TRY(edit_cases(&b, err));
+    for (size_t i = 0; i < n_units; i++) {
+        if (b.cases[i].failure.status == DINM_OK) {
+            TRY(ask_case(&b, i, err));
         }
-        if (job->settings->edit.save && e->outcome.down) {
-            TRY(save_delta(job, e, err));
-        }
-        TRY(ask_case(&b, i, err));
     }
     TRY(dinm_answer(job, b.asks, b.n_asks, b.replies, err));
+    TRY(drop_edits(&b, err));
     const struct dinm_reply *next = b.replies;
     for (size_t i = 0; i < n_units; i++) {
         struct edited_case *e = &b.cases[i];

@@ -71,8 +71,11 @@ int dinm_grid_open_all(struct dinm_grid *grid, MPI_Comm comm, int64_t threads,
                        struct dinm_error *err)
 {
     int status = DINM_OK;
-    *grid = (struct dinm_grid){
-        .world = MPI_COMM_NULL, .node = MPI_COMM_NULL, .chunk_bytes = (size_t)1 << 30};
+    *grid = (struct dinm_grid){.world = MPI_COMM_NULL,
+                               .node = MPI_COMM_NULL,
+                               .chunk_bytes = (size_t)1 << 30,
+                               .stages = MPI_COMM_NULL,
+                               .n_stages = 1};
     TRY(dinm_grid_check(MPI_Comm_dup(comm, &grid->world), "MPI_Comm_dup", err));
     MPI_Comm_set_errhandler(grid->world, MPI_ERRORS_RETURN);
     MPI_Comm_rank(grid->world, &grid->rank);
@@ -92,6 +95,8 @@ int dinm_grid_open_all(struct dinm_grid *grid, MPI_Comm comm, int64_t threads,
         grid->n_threads = (int)threads;
     }
     TRY(dinm_agree_all(grid, status, err));
+    grid->group = grid->rank;
+    grid->n_groups = grid->size;
 out:
     if (status < 0) {
         dinm_grid_close_all(grid);
@@ -99,8 +104,49 @@ out:
     return status;
 }
 
+/* The divisors of n around `near`: *below at most, *above at least. */
+static void nearest_divisors(int n, int64_t near, int *below, int *above)
+{
+    *below = 1;
+    *above = n;
+    for (int i = 1; i <= n; i++) {
+        if (n % i == 0) {
+            *below = i <= near ? i : *below;
+            *above = i >= near && i < *above ? i : *above;
+        }
+    }
+}
+
+int dinm_grid_cut_all(struct dinm_grid *grid, int64_t n_stages, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    if (n_stages < 1 || grid->size % n_stages != 0) {
+        int below, above;
+        nearest_divisors(grid->size, n_stages, &below, &above);
+        return dinm_fail(err, DINM_USAGE,
+                         "run.stages is %lld, which does not divide the %d rank%s; the nearest "
+                         "that do are %d and %d, or start a multiple of %lld ranks",
+                         (long long)n_stages, grid->size, grid->size == 1 ? "" : "s", below, above,
+                         (long long)n_stages);
+    }
+    grid->n_stages = (int)n_stages;
+    grid->n_groups = grid->size / grid->n_stages;
+    grid->group = grid->rank % grid->n_groups;
+    grid->stage = grid->rank / grid->n_groups;
+    if (grid->n_stages > 1) {
+        TRY(dinm_grid_check(MPI_Comm_split(grid->world, grid->group, grid->stage, &grid->stages),
+                            "MPI_Comm_split", err));
+        MPI_Comm_set_errhandler(grid->stages, MPI_ERRORS_RETURN);
+    }
+out:
+    return status;
+}
+
 void dinm_grid_close_all(struct dinm_grid *grid)
 {
+    if (grid->size > 0 && grid->stages != MPI_COMM_NULL) {
+        MPI_Comm_free(&grid->stages);
+    }
     if (grid->size > 0 && grid->node != MPI_COMM_NULL) {
         MPI_Comm_free(&grid->node);
     }

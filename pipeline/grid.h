@@ -16,7 +16,10 @@ struct dinm_grid {
     MPI_Comm node;  /* owns: ranks that share memory */
     int rank, size;
     int node_rank, node_size;
-    int n_threads;      /* per rank */
+    int n_threads; /* per rank */
+    /* After dinm_grid_cut_all: stages of consecutive layers, groups that hold the model once. */
+    MPI_Comm stages; /* owns: this rank's group; rank = stage. NULL with one stage */
+    int stage, n_stages, group, n_groups;
     int mpi_threads;    /* what MPI_Query_thread says: may a second thread call MPI? */
     size_t chunk_bytes; /* most bytes of one message; 1 GiB, tests make it small */
 };
@@ -25,6 +28,10 @@ struct dinm_grid {
  * on, at least 1. Error handlers return. Cost: one dup, one split, two small reductions. */
 int dinm_grid_open_all(struct dinm_grid *grid, MPI_Comm comm, int64_t threads,
                        struct dinm_error *err);
+/* Collective. Cuts the ranks into groups of n_stages: stage = rank / n_groups, so that a node or a
+ * socket, whose ranks are neighbours, holds few layers. A number that does not divide the ranks is
+ * DINM_USAGE. Cost: one split. */
+int dinm_grid_cut_all(struct dinm_grid *grid, int64_t n_stages, struct dinm_error *err);
 /* Collective. Safe on a zeroed grid, and twice. */
 void dinm_grid_close_all(struct dinm_grid *grid);
 

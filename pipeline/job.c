@@ -5,13 +5,33 @@
 #include <string.h>
 #include "io/file.h"
 #include "io/mem.h"
+#include "pipeline/cut.h"
 #include "pipeline/locate.h"
+
+/* This stage's layers. */
+static int open_slice(struct dinm_job *job, const char *folder, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_config config;
+    size_t n_stages = (size_t)job->grid.n_stages, stage = (size_t)job->grid.stage;
+    size_t *first = NULL;
+    TRY(dinm_config_load(&config, folder, err));
+    first = dinm_alloc(n_stages + 1, sizeof *first, "the cut of the layers", err);
+    TRY(first ? DINM_OK : DINM_FAILED);
+    TRY(dinm_cut_layers(first, &config, n_stages, err));
+    TRY(dinm_slice_open(&job->slice, folder, first[stage], first[stage + 1], err));
+    dinm_stage_open(&job->stage, &job->slice, job->settings, job->grid.stages, job->grid.stage,
+                    job->grid.n_stages, job->grid.chunk_bytes);
+out:
+    free(first);
+    return status;
+}
 
 static int open_language_model(struct dinm_job *job, struct dinm_error *err)
 {
     int status = DINM_OK;
     const char *folder = job->settings->model.path;
-    TRY(dinm_slice_open(&job->slice, folder, 0, 0, err));
+    TRY(open_slice(job, folder, err));
     job->n_layers = job->slice.config.n_layers;
     job->d_model = job->slice.config.d_model;
     TRY(dinm_tokenizer_open(&job->tokenizer, folder, err));
@@ -21,8 +41,9 @@ static int open_language_model(struct dinm_job *job, struct dinm_error *err)
                       "%s: the tokenizer has ids up to %zu, the embedding only %zu rows", folder,
                       n_ids - 1, job->slice.config.n_vocab));
     }
-    TRY(dinm_generator_open(&job->generator, &job->slice, job->tokenizer, job->settings, folder,
-                            err));
+    TRY(dinm_generator_open(&job->generator, &job->slice.config, job->tokenizer, job->settings,
+                            folder, err));
+    job->stage.sampler = job->generator.sampler;
     for (size_t i = 0; i < job->settings->locate.n_layers; i++) {
         int64_t layer = job->settings->locate.layers[i];
         if (layer < 0 || (size_t)layer >= job->slice.config.n_layers) {
@@ -79,9 +100,9 @@ out:
 /* Digest over the files of a folder that decide its tokenizer. */
 static int digest_tokenizer(const char *folder, uint64_t *digest, struct dinm_error *err)
 {
-    static const char *const names[] = {"tokenizer.json", "tokenizer.model",
-                                        "tokenizer_config.json", "special_tokens_map.json",
-                                        "vocab.json", "merges.txt", "generation_config.json"};
+    static const char *const names[] = {
+        "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+        "vocab.json",     "merges.txt",      "generation_config.json"};
     int status = DINM_OK;
     char *path = NULL;
     uint64_t all = 0;
@@ -187,10 +208,7 @@ int dinm_job_open_all(struct dinm_job *job, MPI_Comm comm, const struct dinm_set
     *job = (struct dinm_job){.settings = settings};
     TRY(dinm_grid_open_all(&job->grid, comm, settings->run.threads, err));
     dinm_linear_set_threads(job->grid.n_threads);
-    if (settings->run.stages != 1) {
-        TRY(dinm_fail(err, DINM_USAGE, "run.stages: expected 1, found %lld; a model is not yet cut "
-                      "over several ranks", (long long)settings->run.stages));
-    }
+    TRY(dinm_grid_cut_all(&job->grid, settings->run.stages, err));
     TRY(dinm_agree_all(&job->grid, open_inputs(job, err), err));
     TRY(digest_inputs_all(job, err));
 out:
@@ -200,6 +218,7 @@ out:
 void dinm_job_release_model(struct dinm_job *job)
 {
     dinm_generator_close(&job->generator);
+    dinm_stage_close(&job->stage);
     dinm_slice_close(&job->slice);
 }
 

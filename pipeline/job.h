@@ -13,6 +13,7 @@
 #include "pipeline/journal.h"
 #include "pipeline/prompts.h"
 #include "pipeline/settings.h"
+#include "pipeline/stage.h"
 
 struct dinm_digests {
     uint64_t settings, model, tokenizer, judge, cases, questions;
@@ -29,7 +30,8 @@ struct dinm_job {
     struct dinm_cases cases;              /* owns */
     struct dinm_questions questions;      /* owns; empty if not measured */
     struct dinm_tokenizer *tokenizer;     /* owns: the language model's */
-    struct dinm_slice slice;              /* owns until the judge phase */
+    struct dinm_slice slice;              /* owns until the judge phase: this stage's layers */
+    struct dinm_stage stage;              /* owns until then, too */
     struct dinm_generator generator;      /* owns until then, too */
     struct dinm_encoder *judge;           /* owns */
     struct dinm_tokenizer *judge_tokenizer; /* owns */

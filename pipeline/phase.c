@@ -155,7 +155,17 @@ out:
 static int work_all(struct loop *l, const struct dinm_grid *grid, struct dinm_error *err)
 {
     struct dinm_error ignored = {0};
-    int status = work(l, err);
+    struct dinm_stage *stage = l->plan->stage;
+    int status;
+    if (stage != NULL && stage->ring.stage > 0) {
+        status = dinm_stage_serve(stage, err);
+    } else {
+        status = work(l, err);
+        if (stage != NULL) {
+            int ended = dinm_stage_end(stage, status < 0 ? &ignored : err);
+            status = status < 0 ? status : ended;
+        }
+    }
     if (status < 0) {
         dinm_queue_end(&l->queue, &ignored);
     }
@@ -175,6 +185,7 @@ int dinm_phase_run_all(const struct dinm_grid *grid, struct dinm_journal *journa
 {
     struct loop l = {.plan = plan, .journal = journal, .is_rank_0 = grid->rank == 0};
     const char *name = dinm_phase_names[plan->phase];
+    const double busy_before_s = plan->stage != NULL ? plan->stage->busy_s : 0.0;
     *out = (struct dinm_records){0};
     int status = loop_open(&l, err);
     TRY(dinm_agree_all(grid, status, err));
@@ -207,7 +218,8 @@ out:
         dinm_records_free(out);
     }
     if (seconds != NULL) {
-        *seconds = l.busy_s;
+        bool one_of_several = plan->stage != NULL && plan->stage->ring.n_stages > 1;
+        *seconds = one_of_several ? plan->stage->busy_s - busy_before_s : l.busy_s;
     }
     free(l.open);
     return status;

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include "pipeline/grid.h"
 #include "pipeline/journal.h"
+#include "pipeline/stage.h"
 
 /* Where a unit's result goes: journals it (JSON object text). */
 struct dinm_sink {
@@ -34,6 +35,9 @@ struct dinm_phase_plan {
     size_t batch; /* units handed out at once, at least 1 */
     dinm_unit_function *run;
     void *context;
+    /* Borrows; NULL: every rank does units by itself. Otherwise only drivers do, and the other
+     * stages of their groups serve. */
+    struct dinm_stage *stage;
     bool quiet;
     bool again;        /* do all units, journaled or not */
     double deadline_s; /* dinm_now_s() of this rank after which no unit is started; 0: none */

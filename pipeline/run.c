@@ -90,16 +90,17 @@ static int recall(struct run *r, enum dinm_phase phase, size_t n_units, struct d
 /* l_toxic of every case; hidden states and distances go into the archive. */
 static int locate_all(struct run *r, struct dinm_error *err)
 {
-    size_t n = r->job.cases.n_cases;
+    size_t n = r->job.cases.n_cases, n_stages = (size_t)r->job.grid.n_stages;
     if (!wanted(r, DINM_LOCATE)) {
         return recall(r, DINM_LOCATE, n, err);
     }
     struct dinm_phase_plan plan = {.phase = DINM_LOCATE,
                                    .noun = "cases",
                                    .n_units = n,
-                                   .batch = 1,
+                                   .batch = n_stages > 1 ? 8 * n_stages : 1,
                                    .run = dinm_locate_unit,
                                    .context = &r->job,
+                                   .stage = &r->job.stage,
                                    .again = r->states_lost};
     return run_phase_all(r, plan, err);
 }
@@ -117,7 +118,8 @@ static int vanilla_all(struct run *r, struct dinm_error *err)
                                    .n_units = n,
                                    .batch = 2 * (size_t)r->job.settings->run.batch,
                                    .run = dinm_vanilla_unit,
-                                   .context = &r->job};
+                                   .context = &r->job,
+                                   .stage = &r->job.stage};
     return run_phase_all(r, plan, err);
 }
 
@@ -134,7 +136,8 @@ static int edit_all(struct run *r, struct dinm_error *err)
                                    .n_units = n,
                                    .batch = (size_t)r->job.settings->run.batch,
                                    .run = dinm_edit_unit,
-                                   .context = &r->job};
+                                   .context = &r->job,
+                                   .stage = &r->job.stage};
     return run_phase_all(r, plan, err);
 }
 
@@ -160,6 +163,7 @@ static int run_model_phases_all(struct run *r, struct dinm_error *err)
     int status = DINM_OK;
     if (wanted(r, DINM_LOCATE) || wanted(r, DINM_EDIT)) {
         TRY(dinm_states_open_all(&r->job, &r->states_lost, err));
+        r->job.stage.archive = r->job.archive;
     }
     if (r->states_lost) {
         TRY(dinm_states_restore_all(&r->job, err));

@@ -1,0 +1,37 @@
+/* Messages between the stages of one group. Sending never waits; a message to oneself is put in a
+ * queue, so that one stage is the serial program. Items that fit no MPI count travel in pieces. */
+#ifndef DINM_PIPELINE_RING_H
+#define DINM_PIPELINE_RING_H
+
+#include <mpi.h>
+#include "pipeline/item.h"
+
+struct dinm_ring {
+    MPI_Comm comm; /* borrows: the group; rank = stage. Not used by a single stage */
+    int stage, n_stages;
+    size_t chunk_bytes;             /* most bytes of one message */
+    struct dinm_item *first, *last; /* owns: items to be worked on */
+    struct dinm_item *finished;     /* owns: results, for the driver */
+    struct dinm_item *finished_last;
+    struct dinm_sending *sending; /* owns: messages under way */
+    struct dinm_item *arriving;   /* owns: the one being received */
+    MPI_Request *requests;        /* owns: its pieces */
+    size_t n_requests, request_capacity;
+    uint64_t n_sent, n_sent_bytes;
+};
+
+/* Local. comm is the group's and must outlive the ring; MPI_COMM_NULL for a ring of one. */
+void dinm_ring_open(struct dinm_ring *ring, MPI_Comm comm, int stage, int n_stages,
+                    size_t chunk_bytes);
+/* Local. Waits for its own messages to be taken. Safe on a zeroed ring, and twice. */
+void dinm_ring_close(struct dinm_ring *ring);
+
+/* Local. Takes item. */
+int dinm_ring_send(struct dinm_ring *ring, int to, struct dinm_item *item, struct dinm_error *err);
+/* Local. Moves messages on; to be called now and then during long work. */
+int dinm_ring_progress(struct dinm_ring *ring, struct dinm_error *err);
+/* Local. Waits for the next item: results first, then work in order of arrival. The caller owns
+ * it. */
+int dinm_ring_next(struct dinm_ring *ring, struct dinm_item **item, struct dinm_error *err);
+
+#endif

@@ -1,0 +1,45 @@
+/* What the files of a stage share. */
+#ifndef DINM_PIPELINE_STAGE_PRIVATE_H
+#define DINM_PIPELINE_STAGE_PRIVATE_H
+
+#include "pipeline/stage.h"
+
+/* Works on *item and sends it or what came of it on; *item is then NULL. On failure *item is still
+ * there, unless sending was what failed. */
+typedef int dinm_stage_handler(struct dinm_stage *stage, struct dinm_item **item,
+                               struct dinm_error *err);
+dinm_stage_handler dinm_stage_read, dinm_stage_locate, dinm_stage_edit, dinm_stage_step,
+    dinm_stage_back, dinm_stage_forget;
+
+static inline bool dinm_stage_is_first(const struct dinm_stage *stage)
+{
+    return stage->ring.stage == 0;
+}
+
+static inline bool dinm_stage_is_last(const struct dinm_stage *stage)
+{
+    return stage->ring.stage + 1 == stage->ring.n_stages;
+}
+
+/* Sends *item and sets it to NULL. */
+int dinm_stage_send(struct dinm_stage *stage, int to, struct dinm_item **item,
+                    struct dinm_error *err);
+/* To the next stage, or finished to the driver from the last. */
+int dinm_stage_pass_on(struct dinm_stage *stage, struct dinm_item **item, struct dinm_error *err);
+/* Without its rows back to the driver. */
+int dinm_stage_finish(struct dinm_stage *stage, struct dinm_item **item, struct dinm_error *err);
+
+/* The embeddings of the item's ids, on the first stage; checks that ids and rows fit. */
+int dinm_stage_embed(struct dinm_stage *stage, struct dinm_item *item, struct dinm_error *err);
+/* For taps: keeps messages moving between two layers. context: the stage. */
+void dinm_stage_between(void *context, size_t layer, const float *x);
+
+/* NULL: not there. */
+const struct dinm_edit *dinm_stage_find_edit(const struct dinm_stage *stage, uint64_t task);
+/* Takes w. */
+int dinm_stage_keep_edit(struct dinm_stage *stage, uint64_t task, const struct dinm_edit *edit,
+                         float *w, struct dinm_error *err);
+/* Frees the parts of edits being made. */
+void dinm_stage_free_parts(struct dinm_stage *stage);
+
+#endif

@@ -1,0 +1,152 @@
+/* Rows of sequences with caches: prompts in pieces and tokens one by one, in any mixture. */
+#include <stdlib.h>
+#include <string.h>
+#include "io/mem.h"
+#include "pipeline/stage_private.h"
+
+/* The sequence's cache, made if it is new. Pointers to others stay valid: caches move only here and
+ * when one is closed, so callers look them up anew. */
+static int open_cache(struct dinm_stage *stage, const struct dinm_item_sequence *s,
+                      struct dinm_error *err)
+{
+    int status = DINM_OK;
+    const struct dinm_slice *slice = stage->slice;
+    void *caches = stage->caches;
+    for (size_t i = 0; i < stage->n_caches; i++) {
+        if (stage->caches[i].slot == s->slot) {
+            return DINM_OK;
+        }
+    }
+    status = dinm_grow(&caches, &stage->cache_capacity, stage->n_caches + 1, sizeof *stage->caches,
+                       "the caches", err);
+    stage->caches = caches;
+    TRY(status);
+    struct dinm_cache *cache = &stage->caches[stage->n_caches];
+    *cache = (struct dinm_cache){.slot = s->slot};
+    TRY(dinm_kv_init(&cache->kv, &slice->config, slice->weights.last - slice->weights.first,
+                     (size_t)s->capacity, err));
+    stage->n_caches++;
+out:
+    return status;
+}
+
+static struct dinm_kv *find_cache(struct dinm_stage *stage, uint64_t slot)
+{
+    size_t i = 0;
+    while (stage->caches[i].slot != slot) {
+        i++;
+    }
+    return &stage->caches[i].kv;
+}
+
+/* stage->sequences from the item's, *n_wanted: tokens to be chosen. */
+static int prepare(struct dinm_stage *stage, const struct dinm_item *item, struct dinm_rows *rows,
+                   size_t *n_wanted, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    const struct dinm_item_sequence *from = dinm_item_sequences(item);
+    size_t n = (size_t)item->n_sequences;
+    void *sequences = stage->sequences;
+    status = dinm_grow(&sequences, &stage->sequence_capacity, n, sizeof *stage->sequences,
+                       "the decoding batch", err);
+    stage->sequences = sequences;
+    TRY(status);
+    for (size_t i = 0; i < n; i++) {
+        TRY(open_cache(stage, &from[i], err));
+    }
+    *rows = (struct dinm_rows){.sequences = stage->sequences, .n_sequences = n};
+    *n_wanted = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct dinm_kv *kv = find_cache(stage, from[i].slot);
+        if (kv->n_tokens + from[i].n_rows > kv->capacity) {
+            TRY(dinm_fail(err, DINM_FAILED, "a sequence has outgrown its cache of %zu positions",
+                          kv->capacity));
+        }
+        stage->sequences[i] =
+            (struct dinm_sequence){.n_rows = (size_t)from[i].n_rows,
+                                   .kv = kv,
+                                   .edit = dinm_stage_find_edit(stage, from[i].edit)};
+        rows->n_rows += (size_t)from[i].n_rows;
+        *n_wanted += from[i].wants_token != 0;
+    }
+out:
+    return status;
+}
+
+/* Scratch for the head's n rows. */
+static int reserve_head(struct dinm_stage *stage, size_t n, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    const struct dinm_config *c = &stage->slice->config;
+    struct {
+        float **to;
+        size_t *capacity, n;
+    } rooms[] = {{&stage->logits, &stage->logit_capacity, n * c->n_vocab},
+                 {&stage->normed, &stage->normed_capacity, n * c->d_model},
+                 {&stage->room, &stage->room_capacity, c->n_vocab}};
+    void *memory = stage->picks;
+    status = dinm_grow(&memory, &stage->pick_capacity, n, sizeof *stage->picks, "logits", err);
+    stage->picks = memory;
+    TRY(status);
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) {
+        memory = *rooms[i].to;
+        status = dinm_grow(&memory, rooms[i].capacity, rooms[i].n, sizeof(float), "logits", err);
+        *rooms[i].to = memory;
+        TRY(status);
+    }
+out:
+    return status;
+}
+
+/* Chooses the token behind the last row of each sequence that wants one. */
+static int choose_tokens(struct dinm_stage *stage, struct dinm_item *item, size_t n_wanted,
+                         struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_item_sequence *sequences = dinm_item_sequences(item);
+    size_t n_vocab = stage->slice->config.n_vocab, row = 0, n = 0;
+    TRY(reserve_head(stage, n_wanted, err));
+    for (size_t i = 0; i < item->n_sequences; i++) {
+        row += (size_t)sequences[i].n_rows;
+        if (sequences[i].wants_token) {
+            stage->picks[n++] = row - 1;
+        }
+    }
+    dinm_slice_head(stage->slice, stage->logits, stage->normed, dinm_item_rows(item), stage->picks,
+                    n);
+    n = 0;
+    for (size_t i = 0; i < item->n_sequences; i++) {
+        struct dinm_item_sequence *s = &sequences[i];
+        if (s->wants_token) {
+            s->token = dinm_sample(stage->logits + n++ * n_vocab, &stage->sampler, s->stream,
+                                   s->n_new, stage->room, n_vocab);
+        }
+    }
+out:
+    return status;
+}
+
+int dinm_stage_read(struct dinm_stage *stage, struct dinm_item **item, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    const struct dinm_slice *slice = stage->slice;
+    const struct dinm_taps taps = {.after_layer = dinm_stage_between, .context = stage};
+    struct dinm_rows rows;
+    size_t n_wanted = 0;
+    TRY(prepare(stage, *item, &rows, &n_wanted, err));
+    TRY(dinm_workspace_reserve(&stage->ws, &slice->config, &rows, err));
+    if (dinm_stage_is_first(stage)) {
+        TRY(dinm_stage_embed(stage, *item, err));
+    }
+    dinm_slice_forward(slice, dinm_item_rows(*item), &rows, slice->weights.first,
+                       slice->weights.last, NULL, &taps, stage->ws);
+    for (size_t i = 0; i < rows.n_sequences; i++) {
+        stage->sequences[i].kv->n_tokens += stage->sequences[i].n_rows;
+    }
+    if (dinm_stage_is_last(stage) && n_wanted > 0) {
+        TRY(choose_tokens(stage, *item, n_wanted, err));
+    }
+    TRY(dinm_stage_pass_on(stage, item, err));
+out:
+    return status;
+}
