@@ -1,5 +1,5 @@
 #!/bin/sh
-# The demo's first cases on different numbers of ranks, threads and batches, killed and resumed, and
+# The demo's first cases on different numbers of ranks, stages, threads and batches, killed and resumed, and
 # with the archive lost: always the same bytes. Usage: check_ranks.sh BUILD_FOLDER
 set -eu
 program=$1/dinm_pipeline
@@ -37,14 +37,22 @@ for ranks in 2 3 4 5 8; do
     run "$ranks" "$ranks" --threads 1 || { cat "$work/log"; fail "$ranks ranks"; }
     same "$ranks"
 done
+# Layers over ranks: ranks and stages.
+for cut in "2 2" "3 3" "4 2" "5 5" "6 3" "6 6" "8 4"; do
+    set -- $cut
+    run "$1x$2" "$1" --stages "$2" --threads 1 || { cat "$work/log"; fail "$1 ranks, $2 stages"; }
+    same "$1x$2"
+done
+run staged 2 --stages 2 --threads 2 --batch 3 || fail "two stages, two threads"
+same staged
 run threads 2 --threads 2 --batch 3 || fail "two threads"
 same threads
 run single 1 --threads 2 --batch 1 || fail "batches of one"
 same single
 
-# Stopped in the middle by the clock, again and again, on changing numbers of ranks.
+# Stopped in the middle by the clock, again and again, on changing numbers of ranks and stages.
 tries=0 ranks=1
-until run stopped "$ranks" --max-time 0.4; do
+until run stopped "$ranks" --max-time 0.4 --stages $((tries % 2 == 0 ? ranks : 1)); do
     status=$?
     [ "$status" -eq 75 ] || { cat "$work/log"; fail "stopping ends with $status, not 75"; break; }
     tries=$((tries + 1)) ranks=$((ranks % 4 + 1))

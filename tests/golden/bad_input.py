@@ -311,7 +311,10 @@ def settings():
             ranks=(1, 3))
     refuses("unknown profile", set_key("job.json", profile="papers"), USAGE,
             ["job.json", "profile", "paper, easyedit", '"papers"'])
-    refuses("two stages", keep, USAGE, ["stages", "not yet", "2"], ["--stages", "2"], ranks=(1, 3))
+    refuses("stages that do not divide the ranks", keep, USAGE, ["run.stages", "2", "ranks"],
+            ["--stages", "2"], ranks=(1, 3))
+    refuses("more stages than layers", keep, USAGE, ["run.stages", "7", "6 layers"],
+            ["--stages", "7"], ranks=(7,))
     refuses("a missing id", keep, USAGE, ["cases.ids", "id 99"], ["--case-ids", "0,99"], ranks=(1, 3))
     refuses("ids that are none", keep, USAGE, ["ids", "x-y"], ["--case-ids", "x-y"])
     refuses("a layer beyond the model", set_key("job.json", locate={"layers": [6]}), USAGE,

@@ -1,7 +1,9 @@
-/* Unit tests of pipeline/edit.c: T steps on one matrix, held against full passes of the model. */
+/* Unit tests of pipeline/edit.c and of a single stage's edits: T steps on one matrix, held against
+ * full passes of the model. */
 #include "reference.h"
 #include "faults.h"
 #include "pipeline/edit.h"
+#include "pipeline/stage_private.h"
 
 enum { N_EDIT = 14, N_CONSTRAINT = 9, N_LABELS = 5, N_KEPT = 4 };
 
@@ -61,12 +63,66 @@ static void world_close(struct world *w)
     free(w->flat);
 }
 
-static struct dinm_edit_outcome edit(const struct world *w)
+/* What came of one edit. */
+struct outcome {
+    struct dinm_stage stage; /* owns the edited matrix */
+    struct dinm_edit edit;
+    const float *down;      /* NULL: no edit */
+    struct dinm_item *item; /* owns */
+    const float *losses;    /* [n_losses][3] in item */
+    size_t n_losses;
+    struct dinm_error failure;
+};
+
+static void outcome_free(struct outcome *o)
 {
-    struct dinm_edit_outcome o;
+    dinm_stage_close(&o->stage);
+    free(o->item);
+    *o = (struct outcome){0};
+}
+
+/* A failure of the edit itself is in o->failure. */
+static int try_edit(struct outcome *o, const struct world *w, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_item *item;
+
+    *o = (struct outcome){0};
+    dinm_stage_open(&o->stage, &w->slice, &w->s, MPI_COMM_NULL, 0, 1, 0);
+    if (!dinm_edit_is_wanted(&w->s)) {
+        return DINM_OK;
+    }
+    TRY(dinm_edit_ask(&o->stage, &w->edit, &w->constraint, w->layer, 9, 0, err));
+    TRY(dinm_stage_result(&o->stage, &item, err));
+    o->item = item;
+    o->failure = item->error;
+    if (item->error.status == DINM_OK) {
+        const struct dinm_edit *kept = dinm_stage_find_edit(&o->stage, 9);
+
+        assert_non_null(kept);
+        o->edit = *kept;
+        o->down = kept->down.data;
+        o->n_losses = (size_t)item->step;
+        o->losses = dinm_item_values(item);
+    }
+out:
+    return status;
+}
+
+static struct outcome edit(const struct world *w)
+{
+    struct outcome o;
     struct dinm_error err = {0};
 
-    assert_ok(dinm_edit_make(&o, &w->slice, &w->s, &w->edit, &w->constraint, w->layer, &err), &err);
+    assert_ok(try_edit(&o, w, &err), &err);
+    return o;
+}
+
+static struct outcome edit_well(const struct world *w)
+{
+    struct outcome o = edit(w);
+
+    assert_ok(o.failure.status, &o.failure);
     return o;
 }
 
@@ -76,7 +132,7 @@ static const float *own_down(const struct world *w)
 }
 
 /* Largest absolute difference to the model's own matrix. */
-static double moved(const struct world *w, const struct dinm_edit_outcome *o)
+static double moved(const struct world *w, const struct outcome *o)
 {
     const float *own = own_down(w);
     double most = 0.0;
@@ -122,16 +178,14 @@ static void losses_of(const struct world *w, const struct dinm_edit *e, double *
 static void the_loss_falls(void **state)
 {
     struct world w;
-    struct dinm_edit_outcome o;
+    struct outcome o;
 
     (void)state;
     world_open(&w);
     for (w.layer = 0; w.layer < w.config.n_layers; w.layer++) {
-        o = edit(&w);
-        assert_null(o.failed);
+        o = edit_well(&w);
         assert_int_equal(o.n_losses, 10);
         assert_int_equal(o.edit.layer, w.layer);
-        assert_ptr_equal(o.edit.down.data, o.down);
         for (size_t i = 0; i < o.n_losses; i++) {
             const float *l = o.losses + 3 * i;
 
@@ -140,8 +194,8 @@ static void the_loss_falls(void **state)
         }
         assert_near((double)o.losses[2], 0.0, 1e-6); /* nothing has moved yet */
         assert_true(o.losses[3 * 9 + 2] > 0.0F);
-        dinm_edit_outcome_free(&o);
-        dinm_edit_outcome_free(&o);
+        outcome_free(&o);
+        outcome_free(&o);
     }
     world_close(&w);
 }
@@ -156,19 +210,21 @@ static void losses_are_those_of_a_full_pass(void **state)
     world_open(&w);
     for (w.layer = 0; w.layer < w.config.n_layers; w.layer++) {
         for (int64_t t = 0; t < 4; t++) {
-            struct dinm_edit_outcome before, after;
+            struct outcome before = {0}, after;
             double nll, kl;
 
-            w.s.edit.steps = t;
-            before = edit(&w);
+            if (t > 0) {
+                w.s.edit.steps = t;
+                before = edit_well(&w);
+            }
             w.s.edit.steps = t + 1;
-            after = edit(&w);
-            losses_of(&w, &before.edit, &nll, &kl);
+            after = edit_well(&w);
+            losses_of(&w, t > 0 ? &before.edit : NULL, &nll, &kl);
             assert_int_equal(before.n_losses, t);
             assert_true((float)nll == after.losses[3 * t + 1]);
             assert_true((float)kl == after.losses[3 * t + 2]);
-            dinm_edit_outcome_free(&before);
-            dinm_edit_outcome_free(&after);
+            outcome_free(&before);
+            outcome_free(&after);
         }
     }
     world_close(&w);
@@ -185,13 +241,13 @@ static void a_plain_step_follows_the_gradient(void **state)
     set(&w, "edit.steps", "2");
     w.s.edit.lr = 0.125;
     for (w.layer = 0; w.layer < w.config.n_layers; w.layer++) {
-        struct dinm_edit_outcome o = edit(&w), first;
+        struct outcome o = edit_well(&w), first;
         float *grad = zeros(w.n_down), *probe = zeros(w.n_down);
         const float *towards = normals(w.n_down, 1.0, 90 + w.layer);
         double side[2], nll, kl;
 
         w.s.edit.steps = 1;
-        first = edit(&w);
+        first = edit_well(&w);
         w.s.edit.steps = 2;
         for (size_t i = 0; i < w.n_down; i++) {
             grad[i] = (first.down[i] - o.down[i]) / 0.125F; /* of the second step: both losses */
@@ -211,8 +267,8 @@ static void a_plain_step_follows_the_gradient(void **state)
         }
         assert_near(dot(grad, towards, w.n_down), (side[1] - side[0]) / 2e-3,
                     0.01 * (1e-2 + fabs(side[1] - side[0]) / 2e-3));
-        dinm_edit_outcome_free(&o);
-        dinm_edit_outcome_free(&first);
+        outcome_free(&o);
+        outcome_free(&first);
         free(grad);
         free(probe);
         free((void *)(uintptr_t)towards);
@@ -223,43 +279,26 @@ static void a_plain_step_follows_the_gradient(void **state)
 static void a_small_loss_stops_before_the_step(void **state)
 {
     struct world w;
-    struct dinm_edit_outcome whole, o, three;
+    struct outcome whole, o, three;
 
     (void)state;
     world_open(&w);
-    whole = edit(&w);
+    whole = edit_well(&w);
     w.s.edit.stop_loss = (double)(whole.losses[3 * 2] + whole.losses[3 * 3]) / 2.0;
-    o = edit(&w);
+    o = edit_well(&w);
     assert_int_equal(o.n_losses, 4); /* the loss that stopped it is logged, its step not made */
-    assert_null(o.failed);
     w.s.edit.stop_loss = 0.0;
     w.s.edit.steps = 3;
-    three = edit(&w);
+    three = edit_well(&w);
     assert_same_bits(o.down, three.down, w.n_down);
-    dinm_edit_outcome_free(&o);
+    outcome_free(&o);
     w.s.edit.stop_loss = 1e9;
-    o = edit(&w);
+    o = edit_well(&w);
     assert_int_equal(o.n_losses, 1);
     assert_same_bits(o.down, own_down(&w), w.n_down);
-    dinm_edit_outcome_free(&whole);
-    dinm_edit_outcome_free(&three);
-    dinm_edit_outcome_free(&o);
-    world_close(&w);
-}
-
-static void no_step_leaves_the_matrix(void **state)
-{
-    struct world w;
-    struct dinm_edit_outcome o;
-
-    (void)state;
-    world_open(&w);
-    w.s.edit.steps = 0;
-    o = edit(&w);
-    assert_int_equal(o.n_losses, 0);
-    assert_null(o.failed);
-    assert_same_bits(o.down, own_down(&w), w.n_down);
-    dinm_edit_outcome_free(&o);
+    outcome_free(&whole);
+    outcome_free(&three);
+    outcome_free(&o);
     world_close(&w);
 }
 
@@ -268,18 +307,18 @@ static void no_step_leaves_the_matrix(void **state)
 static void the_constraint_can_be_left_out(void **state)
 {
     struct world w;
-    struct dinm_edit_outcome with, without, ungraded, ft;
+    struct outcome with, without, ungraded, ft;
 
     (void)state;
     world_open(&w);
     set(&w, "edit.optimizer", "sgd");
     set(&w, "edit.steps", "3");
     w.s.edit.lr = 0.05;
-    with = edit(&w);
+    with = edit_well(&w);
     set(&w, "edit.constraint_grad", "false");
-    ungraded = edit(&w);
+    ungraded = edit_well(&w);
     set(&w, "edit.constraint", "false");
-    without = edit(&w);
+    without = edit_well(&w);
     assert_memory_not_equal(with.down, without.down, w.n_down * sizeof(float));
     assert_same_bits(ungraded.down, without.down, w.n_down);
     assert_true(ungraded.losses[3 * 2 + 2] > 0.0F);
@@ -288,15 +327,15 @@ static void the_constraint_can_be_left_out(void **state)
     }
     set(&w, "edit.method", "ft_l");
     w.s.edit.lr = 0.025; /* 1 * 0.025 = 0.5 * 0.05 */
-    ft = edit(&w);
+    ft = edit_well(&w);
     for (size_t i = 0; i < w.n_down; i++) {
         assert_near((double)ft.down[i], (double)without.down[i], 1e-5);
     }
     assert_true(ft.losses[0] == ft.losses[1]);
-    dinm_edit_outcome_free(&with);
-    dinm_edit_outcome_free(&without);
-    dinm_edit_outcome_free(&ungraded);
-    dinm_edit_outcome_free(&ft);
+    outcome_free(&with);
+    outcome_free(&without);
+    outcome_free(&ungraded);
+    outcome_free(&ft);
     world_close(&w);
 }
 
@@ -308,14 +347,13 @@ static void other_methods_edit_nothing(void **state)
     (void)state;
     world_open(&w);
     for (size_t i = 0; i < 3; i++) {
-        struct dinm_edit_outcome o;
+        struct outcome o;
 
         set(&w, "edit.method", methods[i]);
-        o = edit(&w);
+        o = edit_well(&w);
         assert_null(o.down);
-        assert_null(o.failed);
         assert_int_equal(o.n_losses, 0);
-        dinm_edit_outcome_free(&o);
+        outcome_free(&o);
     }
     world_close(&w);
 }
@@ -323,65 +361,62 @@ static void other_methods_edit_nothing(void **state)
 static void the_delta_stays_within_its_bound(void **state)
 {
     struct world w;
-    struct dinm_edit_outcome o;
+    struct outcome o;
 
     (void)state;
     world_open(&w);
-    o = edit(&w);
+    o = edit_well(&w);
     assert_true(moved(&w, &o) > 4e-3);
-    dinm_edit_outcome_free(&o);
+    outcome_free(&o);
     w.s.edit.norm_constraint = 2e-3;
-    o = edit(&w);
+    o = edit_well(&w);
     assert_true(moved(&w, &o) <= 2e-3 + 1e-6 && moved(&w, &o) > 1.9e-3);
-    dinm_edit_outcome_free(&o);
+    outcome_free(&o);
     world_close(&w);
+}
+
+/* The edit fails with that reason. */
+static void expect_failure(const struct world *w, const char *reason)
+{
+    struct outcome o = edit(w);
+
+    assert_int_equal(o.failure.status, DINM_FAILED);
+    assert_non_null(strstr(o.failure.text, reason));
+    assert_null(dinm_stage_find_edit(&o.stage, 9));
+    assert_null(o.stage.parts);
+    outcome_free(&o);
 }
 
 static void a_loss_that_is_no_number_is_said(void **state)
 {
     struct world w;
-    struct dinm_edit_outcome o;
     size_t at;
 
     (void)state;
     world_open(&w);
     w.s.edit.lr = 1e300;
-    o = edit(&w);
-    assert_non_null(o.failed);
-    assert_non_null(strstr(o.failed, "loss of its edit"));
-    assert_true(o.n_losses > 1 && o.n_losses < 10);
-    assert_true(!isfinite(o.losses[3 * (o.n_losses - 1)]));
-    dinm_edit_outcome_free(&o);
+    expect_failure(&w, "loss of its edit");
     set(&w, "edit.optimizer", "sgd");
     set(&w, "edit.steps", "1"); /* no loss is looked at after the last step */
     w.s.edit.lr = 1e300;
-    o = edit(&w);
-    assert_non_null(o.failed);
-    assert_non_null(strstr(o.failed, "edited matrix"));
-    assert_int_equal(o.n_losses, 1);
-    dinm_edit_outcome_free(&o);
+    expect_failure(&w, "edited matrix");
     w.s.edit.lr = 0.1;
     at = find_param(&w.config, "model.embed_tokens.weight").offset;
     w.flat[at + (size_t)w.constraint_ids[0] * w.config.d_model] = NAN;
-    o = edit(&w);
-    assert_non_null(o.failed);
-    assert_int_equal(o.n_losses, 1);
-    assert_same_bits(o.down, own_down(&w), w.n_down);
-    dinm_edit_outcome_free(&o);
+    expect_failure(&w, "loss of its edit");
     world_close(&w);
 }
 
 static int edit_once(void *context, struct dinm_error *err)
 {
-    const struct world *w = context;
-    struct dinm_edit_outcome o;
-    int status = dinm_edit_make(&o, &w->slice, &w->s, &w->edit, &w->constraint, w->layer, err);
+    struct outcome o;
+    int status = try_edit(&o, context, err);
 
-    if (status < 0) {
-        assert_null(o.down);
-        assert_null(o.losses);
+    if (status == DINM_OK && o.failure.status < 0) {
+        status = o.failure.status;
+        *err = o.failure;
     }
-    dinm_edit_outcome_free(&o);
+    outcome_free(&o);
     return status;
 }
 
@@ -403,7 +438,6 @@ int main(void)
         cmocka_unit_test(losses_are_those_of_a_full_pass),
         cmocka_unit_test(a_plain_step_follows_the_gradient),
         cmocka_unit_test(a_small_loss_stops_before_the_step),
-        cmocka_unit_test(no_step_leaves_the_matrix),
         cmocka_unit_test(the_constraint_can_be_left_out),
         cmocka_unit_test(other_methods_edit_nothing),
         cmocka_unit_test(the_delta_stays_within_its_bound),

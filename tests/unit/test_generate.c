@@ -1,7 +1,8 @@
-/* Unit tests of pipeline/generate.h: an answer is its own affair, and where it ends. */
+/* Unit tests of pipeline/generate.h and decode.h: an answer is its own affair, and where it ends.
+ */
 #include "reference.h"
 #include "faults.h"
-#include "pipeline/generate.h"
+#include "pipeline/decode.h"
 
 enum { N_POSITIONS = 40, N_REQUESTS = 23, N_EDITS = 3 };
 
@@ -24,14 +25,17 @@ static void world_open(struct world *w)
     w->slice = flat_slice(&w->config, w->flat);
     for (size_t i = 0; i < N_EDITS; i++) {
         w->downs[i] = normals(w->config.d_model * w->config.d_ff, 0.5, 70 + i);
-        w->edits[i] = (struct dinm_edit){
-            .layer = i, .down = {w->downs[i], DINM_F32, w->config.d_model, w->config.d_ff}};
+        w->edits[i] = (struct dinm_edit){.layer = i,
+                                         .down = {.data = w->downs[i],
+                                                  .dtype = DINM_F32,
+                                                  .n_out = w->config.d_model,
+                                                  .n_in = w->config.d_ff}};
     }
     for (size_t i = 0; i < N_REQUESTS; i++) {
         fill_ids(w->ids[i], N_POSITIONS, &w->config, 100 + i);
         w->requests[i] = (struct dinm_request){.ids = w->ids[i],
                                                .n_ids = 1 + pick(5, i, N_POSITIONS),
-                                               .edit = i % 4 > 0 ? &w->edits[i % 4 - 1] : NULL,
+                                               .edit = i % 4, /* 0: none */
                                                .max_new = pick(6, i, 20),
                                                .stream = 1000 + i};
     }
@@ -66,7 +70,7 @@ static int open_generator(struct dinm_generator *g, const struct world *w, const
     if (text) {
         free(write_text(folder, "generation_config.json", text));
     }
-    status = dinm_generator_open(g, &w->slice, NULL, &s, folder, err);
+    status = dinm_generator_open(g, &w->config, NULL, &s, folder, err);
     dinm_settings_free(&s);
     remove_folder(folder);
     return status;
@@ -75,15 +79,36 @@ static int open_generator(struct dinm_generator *g, const struct world *w, const
 static struct dinm_generator greedy(const struct world *w)
 {
     return (struct dinm_generator){
-        .slice = &w->slice, .sampler = {.top_p = 1.0}, .max_sequences = 64, .max_rows = 1024};
+        .config = &w->config, .sampler = {.top_p = 1.0}, .max_sequences = 64, .max_rows = 1024};
 }
 
-static struct dinm_ids answer_alone(const struct dinm_generator *g, const struct dinm_request *r)
+/* On a stage of its own that knows the world's edits by the numbers 1 to N_EDITS. */
+static int generate(const struct world *w, const struct dinm_generator *g,
+                    const struct dinm_request *requests, size_t n, struct dinm_ids *answers,
+                    struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_stage stage;
+
+    dinm_stage_open(&stage, &w->slice, NULL, MPI_COMM_NULL, 0, 1, 0);
+    stage.sampler = g->sampler;
+    for (size_t i = 0; i < N_EDITS; i++) {
+        TRY(dinm_stage_lend(&stage, i + 1, &w->edits[i], err));
+    }
+    TRY(dinm_generate(g, &stage, requests, n, answers, err));
+    assert_int_equal(stage.n_caches, 0);
+out:
+    dinm_stage_close(&stage);
+    return status;
+}
+
+static struct dinm_ids answer_alone(const struct world *w, const struct dinm_generator *g,
+                                    const struct dinm_request *r)
 {
     struct dinm_ids answer = {0};
     struct dinm_error err = {0};
 
-    assert_ok(dinm_generate(g, r, 1, &answer, &err), &err);
+    assert_ok(generate(w, g, r, 1, &answer, &err), &err);
     return answer;
 }
 
@@ -102,7 +127,7 @@ static void compare_batch(const struct world *w, struct dinm_generator *g,
     struct dinm_ids answers[N_REQUESTS] = {{0}};
     struct dinm_error err = {0};
 
-    assert_ok(dinm_generate(g, w->requests, N_REQUESTS, answers, &err), &err);
+    assert_ok(generate(w, g, w->requests, N_REQUESTS, answers, &err), &err);
     for (size_t i = 0; i < N_REQUESTS; i++) {
         assert_same_ids(&answers[i], &alone[i], i);
         dinm_ids_free(&answers[i]);
@@ -123,7 +148,7 @@ static void check_batches(double temperature, int32_t eos)
         assert_int_equal(dinm_ids_append(&g.eos, &eos, 1, NULL), DINM_OK);
     }
     for (size_t i = 0; i < N_REQUESTS; i++) {
-        alone[i] = answer_alone(&g, &w.requests[i]);
+        alone[i] = answer_alone(&w, &g, &w.requests[i]);
     }
     for (size_t i = 0; i < 9; i++) {
         g.max_sequences = n_sequences[i / 3];
@@ -157,7 +182,7 @@ static void answers_follow_the_logits(void **state)
     g = greedy(&w);
     for (size_t i = 0; i < N_REQUESTS; i++) {
         const struct dinm_request *r = &w.requests[i];
-        struct dinm_ids answer = answer_alone(&g, r);
+        struct dinm_ids answer = answer_alone(&w, &g, r);
         size_t room = N_POSITIONS - r->n_ids + 1;
         int32_t ids[N_POSITIONS + 1];
         float *logits = zeros(N_POSITIONS * w.config.n_vocab);
@@ -168,7 +193,7 @@ static void answers_follow_the_logits(void **state)
             size_t n = r->n_ids + k, best = 0;
             const float *last = logits + (n - 1) * w.config.n_vocab;
 
-            pass_whole(&w.slice, logits, ids, n, r->edit);
+            pass_whole(&w.slice, logits, ids, n, r->edit > 0 ? &w.edits[r->edit - 1] : NULL);
             for (size_t v = 1; v < w.config.n_vocab; v++) {
                 best = last[v] > last[best] ? v : best;
             }
@@ -192,12 +217,12 @@ static void an_edit_changes_its_own_answer(void **state)
     world_open(&w);
     g = greedy(&w);
     r = (struct dinm_request){.ids = w.ids[0], .n_ids = 6, .max_new = 20};
-    plain = answer_alone(&g, &r);
+    plain = answer_alone(&w, &g, &r);
     for (size_t i = 0; i < N_EDITS; i++) {
         struct dinm_ids edited;
 
-        r.edit = &w.edits[i];
-        edited = answer_alone(&g, &r);
+        r.edit = i + 1;
+        edited = answer_alone(&w, &g, &r);
         assert_int_equal(edited.n_ids, plain.n_ids);
         assert_memory_not_equal(edited.ids, plain.ids, plain.n_ids * sizeof *plain.ids);
         dinm_ids_free(&edited);
@@ -217,7 +242,7 @@ static void the_end_of_text_ends(void **state)
     world_open(&w);
     g = greedy(&w);
     r = (struct dinm_request){.ids = w.ids[1], .n_ids = 4, .max_new = 12};
-    whole = answer_alone(&g, &r);
+    whole = answer_alone(&w, &g, &r);
     assert_int_equal(whole.n_ids, 12);
     for (size_t k = 0; k < whole.n_ids; k++) {
         size_t first = 0;
@@ -229,7 +254,7 @@ static void the_end_of_text_ends(void **state)
         while (whole.ids[first] != whole.ids[k]) {
             first++;
         }
-        cut = answer_alone(&g, &r);
+        cut = answer_alone(&w, &g, &r);
         assert_int_equal(cut.n_ids, first);
         if (first > 0) {
             assert_memory_equal(cut.ids, whole.ids, first * sizeof *cut.ids);
@@ -253,12 +278,12 @@ static void answers_are_appended(void **state)
     world_open(&w);
     g = greedy(&w);
     assert_int_equal(dinm_ids_append(&answer, before, 2, NULL), DINM_OK);
-    assert_ok(dinm_generate(&g, &w.requests[4], 1, &answer, &err), &err);
+    assert_ok(generate(&w, &g, &w.requests[4], 1, &answer, &err), &err);
     assert_int_equal(answer.n_ids, 2);
-    assert_ok(dinm_generate(&g, &w.requests[7], 1, &answer, &err), &err);
+    assert_ok(generate(&w, &g, &w.requests[7], 1, &answer, &err), &err);
     assert_int_equal(answer.n_ids, 3); /* a full prompt: its last row still says one token */
     assert_memory_equal(answer.ids, before, sizeof before);
-    assert_ok(dinm_generate(&g, NULL, 0, NULL, &err), &err);
+    assert_ok(generate(&w, &g, NULL, 0, NULL, &err), &err);
     dinm_ids_free(&answer);
     world_close(&w);
 }
@@ -275,13 +300,13 @@ static void draws_depend_on_seed_and_stream(void **state)
     g = greedy(&w);
     g.sampler.temperature = 1.5;
     r = (struct dinm_request){.ids = w.ids[2], .n_ids = 5, .max_new = 16, .stream = 1};
-    answers[0] = answer_alone(&g, &r);
-    answers[1] = answer_alone(&g, &r);
+    answers[0] = answer_alone(&w, &g, &r);
+    answers[1] = answer_alone(&w, &g, &r);
     r.stream = 2;
-    answers[2] = answer_alone(&g, &r);
+    answers[2] = answer_alone(&w, &g, &r);
     r.stream = 1;
     g.sampler.seed = 1;
-    answers[3] = answer_alone(&g, &r);
+    answers[3] = answer_alone(&w, &g, &r);
     assert_same_ids(&answers[0], &answers[1], 0);
     for (size_t i = 2; i < 4; i++) {
         assert_memory_not_equal(answers[0].ids, answers[i].ids, 16 * sizeof *answers[0].ids);
@@ -309,7 +334,7 @@ static void prompts_that_do_not_fit_are_errors(void **state)
         g.max_sequences = 3;
         w.requests[9].ids = ids;
         w.requests[9].n_ids = wrong[i];
-        assert_failed(dinm_generate(&g, w.requests, N_REQUESTS, answers, &err), DINM_FAILED, &err,
+        assert_failed(generate(&w, &g, w.requests, N_REQUESTS, answers, &err), DINM_FAILED, &err,
                       i == 0 ? "a prompt has 0 tokens" : "a prompt has 41 tokens");
         for (size_t k = 0; k < N_REQUESTS; k++) {
             dinm_ids_free(&answers[k]);
@@ -392,7 +417,7 @@ static int generate_once(void *context, struct dinm_error *err)
     const struct world *w = context;
     const struct dinm_generator g = greedy(w);
     struct dinm_ids answers[5] = {{0}};
-    int status = dinm_generate(&g, w->requests, 5, answers, err);
+    int status = generate(w, &g, w->requests, 5, answers, err);
 
     for (size_t i = 0; i < 5; i++) {
         dinm_ids_free(&answers[i]);
