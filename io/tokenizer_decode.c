@@ -322,13 +322,8 @@ static int list_pieces(const struct dinm_tokenizer *t, const int32_t *ids, size_
         const struct dinm_piece *p = t->vocab.pieces + (inside ? ids[i] : 0);
         const size_t at = out->text.n_bytes;
 
-        if (!inside || !p->known) {
-            return dinm_fail(err, DINM_FAILED,
-                             "the id %ld cannot be decoded: it is not in the "
-                             "tokenizer's vocabulary",
-                             (long)ids[i]);
-        }
-        if (skip_special && p->special) {
+        /* An embedding may have more rows than there are tokens; such ids stand for nothing. */
+        if (!inside || !p->known || (skip_special && p->special)) {
             continue;
         }
         TRY(dinm_buffer_append(&out->text, dinm_tokenizer_vocab_text(&t->vocab, ids[i]), p->n_bytes,

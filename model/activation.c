@@ -50,3 +50,28 @@ void dinm_gelu_backward(float *dx, const float *dy, const float *x, size_t n)
         dx[i] = dy[i] * (cdf + x[i] * density);
     }
 }
+
+/* gelu(x) = x (1 + tanh u) / 2, u = sqrt(2 / pi) (x + 0.044715 x^3) */
+static const float root_two_by_pi = 0.79788456080286536f, cubic = 0.044715f;
+
+void dinm_gelu_new(float *y, const float *x, size_t n)
+{
+#pragma omp parallel for if (n >= PARALLEL_FROM)
+    for (size_t i = 0; i < n; i++) {
+        const float u = root_two_by_pi * (x[i] + cubic * x[i] * x[i] * x[i]);
+
+        y[i] = 0.5f * x[i] * (1.0f + tanhf(u));
+    }
+}
+
+void dinm_gelu_new_backward(float *dx, const float *dy, const float *x, size_t n)
+{
+    /* gelu' = (1 + t) / 2 + x (1 - t^2) u' / 2, t = tanh u */
+#pragma omp parallel for if (n >= PARALLEL_FROM)
+    for (size_t i = 0; i < n; i++) {
+        const float t = tanhf(root_two_by_pi * (x[i] + cubic * x[i] * x[i] * x[i]));
+        const float slope = root_two_by_pi * (1.0f + 3.0f * cubic * x[i] * x[i]);
+
+        dx[i] = dy[i] * 0.5f * (1.0f + t + x[i] * (1.0f - t * t) * slope);
+    }
+}

@@ -11,6 +11,10 @@ void dinm_swiglu_backward(float *dgate, float *dup, const float *dy, const float
                           const float *up, size_t n);
 /* Exact gelu, x * Phi(x). y may be x. */
 void dinm_gelu(float *y, const float *x, size_t n);
+/* gelu with the tanh approximation that GPT-2 was trained with. y may be x. */
+void dinm_gelu_new(float *y, const float *x, size_t n);
+/* dx: written; may be dy. */
+void dinm_gelu_new_backward(float *dx, const float *dy, const float *x, size_t n);
 /* dx: written; may be dy. */
 void dinm_gelu_backward(float *dx, const float *dy, const float *x, size_t n);
 

@@ -12,6 +12,7 @@ struct dinm_attention {
     size_t n_keys;
     size_t n_heads, n_kv_heads, d_head;
     bool causal; /* row i sees keys up to its own position */
+    size_t window; /* with causal: and of these the last `window` alone; 0: all */
     /* Keys outside [key_first, key_last) are padding and never seen; 0 and n_keys: none. A row
      * that sees no key at all attends uniformly to all n_keys (as Hugging Face's additive masks
      * make it). */

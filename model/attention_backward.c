@@ -19,11 +19,13 @@ struct dinm_reach dinm_attention_reach(const struct dinm_attention *a, size_t ro
 {
     const size_t own = a->n_keys - a->n_rows + row + 1;
     const size_t last = a->causal && own < a->key_last ? own : a->key_last;
+    const size_t start = a->causal && a->window > 0 && own > a->window ? own - a->window : 0;
+    const size_t first = start > a->key_first ? start : a->key_first;
 
-    if (last <= a->key_first) {
+    if (last <= first) {
         return (struct dinm_reach){0, a->n_keys, true};
     }
-    return (struct dinm_reach){a->key_first, last, false};
+    return (struct dinm_reach){first, last, false};
 }
 
 size_t dinm_attention_backward_room(const struct dinm_attention *a)

@@ -1,5 +1,5 @@
-/* One decoder layer (Touvron et al. 2023): attention and a gated feed-forward layer, each behind an
- * RMSNorm and added to the residual stream. */
+/* One decoder layer: attention and a feed-forward layer, each behind a norm and added to the
+ * residual stream (Radford et al. 2019, Touvron et al. 2023). */
 #include "model/block.h"
 
 #include <string.h>
@@ -46,9 +46,10 @@ static void add(float *x, const float *y, size_t n)
 }
 
 /* The attention of a sequence whose rows stand behind n_held earlier ones. */
-static struct dinm_attention attention_of(const struct dinm_config *c,
+static struct dinm_attention attention_of(const struct dinm_block_call *call,
                                           const struct dinm_sequence *s)
 {
+    const struct dinm_config *c = call->config;
     const size_t n_keys = (s->kv != NULL ? s->kv->n_tokens : 0) + s->n_rows;
 
     return (struct dinm_attention){
@@ -58,6 +59,7 @@ static struct dinm_attention attention_of(const struct dinm_config *c,
         .n_kv_heads = c->n_kv_heads,
         .d_head = c->d_head,
         .causal = true,
+        .window = dinm_config_window(c, call->layer),
         .key_first = s->key_first,
         .key_last = s->key_last > 0 ? s->key_last : n_keys,
     };
@@ -73,7 +75,7 @@ static void attend(const struct dinm_block_call *call, struct dinm_block *b)
 
     for (size_t i = 0; i < call->rows->n_sequences; i++) {
         const struct dinm_sequence *s = &call->rows->sequences[i];
-        const struct dinm_attention a = attention_of(c, s);
+        const struct dinm_attention a = attention_of(call, s);
         const float *k = b->k + row * d_kv, *v = b->v + row * d_kv;
 
         if (s->kv != NULL) {
@@ -99,6 +101,45 @@ static void keep(float *to, const float *from, size_t n_rows, size_t d)
     }
 }
 
+/* q and k by their positions, forward (1) or backward (-1). */
+static void rotate(const struct dinm_block_call *call, const struct dinm_block *b, int sign)
+{
+    const struct dinm_config *c = call->config;
+    const size_t n = call->rows->n_rows;
+
+    if (!c->learned_positions) {
+        dinm_rope(b->q, call->ws->rope, sign, n, c->n_heads, c->d_head);
+        dinm_rope(b->k, call->ws->rope, sign, n, c->n_kv_heads, c->d_head);
+    }
+}
+
+/* h: [n][d_ff], the input of W_V: silu(gate) up (Shazeer 2020), or gelu(up). */
+static void activate(float *h, const struct dinm_block *b, const struct dinm_config *c, size_t n)
+{
+    switch (c->mlp) {
+    case DINM_MLP_SWIGLU:
+        dinm_swiglu(h, b->gate, b->up, n * c->d_ff);
+        break;
+    case DINM_MLP_GELU_NEW:
+        dinm_gelu_new(h, b->up, n * c->d_ff);
+        break;
+    }
+}
+
+/* The gradients of gate and up, in g, from dh. */
+static void activate_backward(const struct dinm_block *g, const float *dh,
+                              const struct dinm_block *b, const struct dinm_config *c, size_t n)
+{
+    switch (c->mlp) {
+    case DINM_MLP_SWIGLU:
+        dinm_swiglu_backward(g->gate, g->up, dh, b->gate, b->up, n * c->d_ff);
+        break;
+    case DINM_MLP_GELU_NEW:
+        dinm_gelu_new_backward(g->up, dh, b->up, n * c->d_ff);
+        break;
+    }
+}
+
 void dinm_block_forward(float *x, const struct dinm_block_call *call, struct dinm_block *b,
                         const struct dinm_taps *taps)
 {
@@ -109,32 +150,34 @@ void dinm_block_forward(float *x, const struct dinm_block_call *call, struct din
     const bool tapped = taps != NULL && taps->mid_layer == call->layer;
     struct run run = {0};
 
-    /* q, k, v = norm(x) [W_q, W_k, W_v]^T, q and k rotated */
+    /* q, k, v = norm(x) [W_q, W_k, W_v]^T + b, q and k rotated */
     keep(b->x, x, n, d);
-    dinm_rmsnorm(ws->normed, x, w->attn_norm, c->norm_eps, n, d);
-    dinm_linear(b->q, ws->normed, &w->q, NULL, n);
-    dinm_linear(b->k, ws->normed, &w->k, NULL, n);
-    dinm_linear(b->v, ws->normed, &w->v, NULL, n);
-    dinm_rope(b->q, ws->rope, 1, n, c->n_heads, c->d_head);
-    dinm_rope(b->k, ws->rope, 1, n, c->n_kv_heads, c->d_head);
+    dinm_norm(ws->normed, x, w->attn_norm, w->attn_norm_bias, c->norm_eps, n, d);
+    dinm_linear(b->q, ws->normed, &w->q, w->q_bias, n);
+    dinm_linear(b->k, ws->normed, &w->k, w->k_bias, n);
+    dinm_linear(b->v, ws->normed, &w->v, w->v_bias, n);
+    rotate(call, b, 1);
 
-    /* x += attention(q, k, v) W_o^T */
+    /* x += attention(q, k, v) W_o^T + b */
     attend(call, b);
-    dinm_linear(ws->sum, b->attended, &w->o, NULL, n);
+    dinm_linear(ws->sum, b->attended, &w->o, w->o_bias, n);
     add(x, ws->sum, n * d);
     keep(b->mid, x, n, d);
     keep(tapped ? taps->resid_mid : NULL, x, n, d);
 
-    /* h = silu(norm(x) W_gate^T) norm(x) W_up^T */
-    dinm_rmsnorm(ws->normed, x, w->mlp_norm, c->norm_eps, n, d);
-    dinm_linear(b->gate, ws->normed, &w->gate, NULL, n);
-    dinm_linear(b->up, ws->normed, &w->up, NULL, n);
-    dinm_swiglu(ws->h, b->gate, b->up, n * c->d_ff);
+    /* gate, up = norm(x) [W_gate, W_up]^T + b; h is their activation */
+    dinm_norm(ws->normed, x, w->mlp_norm, w->mlp_norm_bias, c->norm_eps, n, d);
+    if (b->gate != NULL) {
+        dinm_linear(b->gate, ws->normed, &w->gate, w->gate_bias, n);
+    }
+    dinm_linear(b->up, ws->normed, &w->up, w->up_bias, n);
+    activate(ws->h, b, c, n);
     keep(tapped ? taps->h_down : NULL, ws->h, n, c->d_ff);
 
-    /* x += h W_V^T, each sequence with its own W_V */
+    /* x += h W_V^T + b, each sequence with its own W_V */
     for (size_t next = 0; next_run(&run, &next, call);) {
-        dinm_linear(ws->sum + run.row * d, ws->h + run.row * c->d_ff, run.down, NULL, run.n_rows);
+        dinm_linear(ws->sum + run.row * d, ws->h + run.row * c->d_ff, run.down, w->down_bias,
+                    run.n_rows);
     }
     add(x, ws->sum, n * d);
 }
@@ -151,7 +194,7 @@ static void attend_backward(const struct dinm_block_call *call, const struct din
     memset(g->v, 0, call->rows->n_rows * d_kv * sizeof *g->v);
     for (size_t i = 0; i < call->rows->n_sequences; i++) {
         const struct dinm_sequence *s = &call->rows->sequences[i];
-        const struct dinm_attention a = attention_of(c, s);
+        const struct dinm_attention a = attention_of(call, s);
 
         dinm_attention_backward(g->q + q_at, g->k + k_at, g->v + k_at, g->attended + q_at,
                                 b->q + q_at, b->k + k_at, b->v + k_at, &a, call->ws->attention);
@@ -168,7 +211,7 @@ static void down_backward(const float *dx, const struct dinm_block_call *call,
     struct dinm_workspace *ws = call->ws;
     struct run run = {0};
 
-    dinm_swiglu(ws->h, b->gate, b->up, call->rows->n_rows * c->d_ff);
+    activate(ws->h, b, c, call->rows->n_rows);
     for (size_t next = 0; next_run(&run, &next, call);) {
         const float *dy = dx + run.row * c->d_model;
         float *h = ws->h + run.row * c->d_ff;
@@ -177,6 +220,14 @@ static void down_backward(const float *dx, const struct dinm_block_call *call,
             dinm_linear_backward_weight(dw, dy, h, run.n_rows, c->d_model, c->d_ff);
         }
         dinm_linear_backward_input(h, dy, run.down, run.n_rows, 0);
+    }
+}
+
+/* db: [n_out] += column sums of dy: [n][n_out], where there is a bias. */
+static void add_bias_grad(float *db, const float *dy, size_t n, size_t n_out)
+{
+    if (db != NULL) {
+        dinm_linear_backward_bias(db, dy, n, n_out);
     }
 }
 
@@ -192,38 +243,46 @@ void dinm_block_backward(float *dx, const struct dinm_block_call *call, const st
 
     /* dgate, dup from dh = dx W_V */
     down_backward(dx, call, b, grads != NULL ? grads->down : NULL);
-    dinm_swiglu_backward(g->gate, g->up, ws->h, b->gate, b->up, n * c->d_ff);
+    add_bias_grad(grads != NULL ? grads->down_bias : NULL, dx, n, d);
+    activate_backward(g, ws->h, b, c, n);
 
     /* dnorm = dgate W_gate + dup W_up; dx += what came through the norm */
-    dinm_linear_backward_input(ws->sum, g->gate, &w->gate, n, 0);
-    dinm_linear_backward_input(ws->sum, g->up, &w->up, n, 1);
+    if (b->gate != NULL) {
+        dinm_linear_backward_input(ws->sum, g->gate, &w->gate, n, 0);
+    }
+    dinm_linear_backward_input(ws->sum, g->up, &w->up, n, b->gate != NULL);
     if (grads != NULL) {
-        dinm_rmsnorm(ws->normed, b->mid, w->mlp_norm, c->norm_eps, n, d);
+        dinm_norm(ws->normed, b->mid, w->mlp_norm, w->mlp_norm_bias, c->norm_eps, n, d);
+        add_bias_grad(grads->gate_bias, g->gate, n, c->d_ff);
+        add_bias_grad(grads->up_bias, g->up, n, c->d_ff);
         dinm_linear_backward_weight(grads->gate, g->gate, ws->normed, n, c->d_ff, d);
         dinm_linear_backward_weight(grads->up, g->up, ws->normed, n, c->d_ff, d);
     }
-    dinm_rmsnorm_backward(dx, grads != NULL ? grads->mlp_norm : NULL, ws->sum, b->mid, w->mlp_norm,
-                          c->norm_eps, n, d);
+    dinm_norm_backward(dx, grads != NULL ? grads->mlp_norm : NULL, NULL, ws->sum, b->mid,
+                       w->mlp_norm, w->mlp_norm_bias, c->norm_eps, n, d);
 
     /* dattended = dx W_o; dq, dk, dv, rotated back */
     if (grads != NULL) {
         dinm_linear_backward_weight(grads->o, dx, b->attended, n, d, d_q);
+        add_bias_grad(grads->o_bias, dx, n, d);
     }
     dinm_linear_backward_input(g->attended, dx, &w->o, n, 0);
     attend_backward(call, b);
-    dinm_rope(g->q, ws->rope, -1, n, c->n_heads, c->d_head);
-    dinm_rope(g->k, ws->rope, -1, n, c->n_kv_heads, c->d_head);
+    rotate(call, g, -1);
 
     /* dnorm = dq W_q + dk W_k + dv W_v; dx += what came through the norm */
     dinm_linear_backward_input(ws->sum, g->q, &w->q, n, 0);
     dinm_linear_backward_input(ws->sum, g->k, &w->k, n, 1);
     dinm_linear_backward_input(ws->sum, g->v, &w->v, n, 1);
     if (grads != NULL) {
-        dinm_rmsnorm(ws->normed, b->x, w->attn_norm, c->norm_eps, n, d);
+        dinm_norm(ws->normed, b->x, w->attn_norm, w->attn_norm_bias, c->norm_eps, n, d);
+        add_bias_grad(grads->q_bias, g->q, n, d_q);
+        add_bias_grad(grads->k_bias, g->k, n, d_kv);
+        add_bias_grad(grads->v_bias, g->v, n, d_kv);
         dinm_linear_backward_weight(grads->q, g->q, ws->normed, n, d_q, d);
         dinm_linear_backward_weight(grads->k, g->k, ws->normed, n, d_kv, d);
         dinm_linear_backward_weight(grads->v, g->v, ws->normed, n, d_kv, d);
     }
-    dinm_rmsnorm_backward(dx, grads != NULL ? grads->attn_norm : NULL, ws->sum, b->x, w->attn_norm,
-                          c->norm_eps, n, d);
+    dinm_norm_backward(dx, grads != NULL ? grads->attn_norm : NULL, NULL, ws->sum, b->x,
+                       w->attn_norm, w->attn_norm_bias, c->norm_eps, n, d);
 }

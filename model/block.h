@@ -12,7 +12,7 @@ struct dinm_block {
     float *q;        /* [n_rows][d_q], rotated */
     float *k, *v;    /* [n_rows][d_kv], k rotated */
     float *attended; /* [n_rows][d_q] */
-    float *gate, *up; /* [n_rows][d_ff] */
+    float *gate, *up; /* [n_rows][d_ff]; gate NULL without one */
 };
 
 struct dinm_workspace {
@@ -22,11 +22,13 @@ struct dinm_workspace {
     size_t *positions;     /* owns: [n_positions] */
     size_t n_positions;
     struct dinm_block block; /* x and mid NULL */
-    float *rope;             /* [n_rows][d_head], see rope.h */
-    float *normed;           /* [n_rows][d_model] */
-    float *sum;              /* [n_rows][d_model]: what is added to the residual */
-    float *h;                /* [n_rows][d_ff]: input of W_V */
-    float *attention;        /* scratch, see attention.h */
+    float *rope;             /* [n_rows][d_head], see rope.h; with rotary positions */
+    double *rates;           /* owns: [d_head / 2] */
+    size_t n_rates;
+    float *normed;    /* [n_rows][d_model] */
+    float *sum;       /* [n_rows][d_model]: what is added to the residual */
+    float *h;         /* [n_rows][d_ff]: input of W_V */
+    float *attention; /* scratch, see attention.h */
 };
 
 struct dinm_tape {

@@ -110,3 +110,23 @@ void dinm_layernorm_backward(float *dx, float *dgain, float *dbias, const float 
         }
     }
 }
+
+void dinm_norm(float *y, const float *x, const float *gain, const float *bias, float eps,
+               size_t n_rows, size_t d)
+{
+    if (bias == NULL) {
+        dinm_rmsnorm(y, x, gain, eps, n_rows, d);
+    } else {
+        dinm_layernorm(y, x, gain, bias, eps, n_rows, d);
+    }
+}
+
+void dinm_norm_backward(float *dx, float *dgain, float *dbias, const float *dy, const float *x,
+                        const float *gain, const float *bias, float eps, size_t n_rows, size_t d)
+{
+    if (bias == NULL) {
+        dinm_rmsnorm_backward(dx, dgain, dy, x, gain, eps, n_rows, d);
+    } else {
+        dinm_layernorm_backward(dx, dgain, dbias, dy, x, gain, eps, n_rows, d);
+    }
+}

@@ -32,15 +32,50 @@ void dinm_slice_close(struct dinm_slice *slice)
     *slice = (struct dinm_slice){0};
 }
 
-void dinm_slice_embed(const struct dinm_slice *slice, float *x, const int32_t *ids, size_t n_rows)
+/* Row `index` of a table: [..][n_in], widened. */
+static void take_row(float *to, const struct dinm_matrix *table, size_t index)
 {
-    const struct dinm_matrix *e = &slice->weights.embed;
-    const size_t row_bytes = e->n_in * dinm_dtype_size(e->dtype);
+    const size_t row_bytes = table->n_in * dinm_dtype_size(table->dtype);
 
-    for (size_t r = 0; r < n_rows; r++) {
-        const unsigned char *from = (const unsigned char *)e->data + (size_t)ids[r] * row_bytes;
+    dinm_widen(to, (const unsigned char *)table->data + index * row_bytes, table->dtype,
+               table->n_in);
+}
 
-        dinm_widen(x + r * e->n_in, from, e->dtype, e->n_in);
+/* x: [d_model] += the row of the positions' table. */
+static void add_position(float *x, const struct dinm_matrix *table, size_t position)
+{
+    enum { AT_ONCE = 256 };
+    const size_t size = dinm_dtype_size(table->dtype);
+    const unsigned char *from =
+        (const unsigned char *)table->data + position * table->n_in * size;
+    float room[AT_ONCE];
+
+    for (size_t i = 0; i < table->n_in; i += AT_ONCE) {
+        const size_t n = table->n_in - i < AT_ONCE ? table->n_in - i : AT_ONCE;
+
+        dinm_widen(room, from + i * size, table->dtype, n);
+        for (size_t j = 0; j < n; j++) {
+            x[i + j] += room[j];
+        }
+    }
+}
+
+void dinm_slice_embed(const struct dinm_slice *slice, float *x, const int32_t *ids,
+                      const struct dinm_rows *rows)
+{
+    const struct dinm_weights *w = &slice->weights;
+    const size_t d = slice->config.d_model;
+
+    for (size_t i = 0; i < rows->n_sequences; i++) {
+        const struct dinm_sequence *s = &rows->sequences[i];
+        const size_t n_held = s->kv != NULL ? s->kv->n_tokens : 0;
+
+        for (size_t r = 0; r < s->n_rows; r++, x += d) {
+            take_row(x, &w->embed, (size_t)*ids++);
+            if (slice->config.learned_positions) {
+                add_position(x, &w->positions, n_held + r);
+            }
+        }
     }
 }
 
@@ -78,6 +113,14 @@ void dinm_slice_forward(const struct dinm_slice *slice, float *x, const struct d
     }
 }
 
+void dinm_slice_final_norm(const struct dinm_slice *slice, float *y, const float *x, size_t n_rows)
+{
+    const struct dinm_weights *w = &slice->weights;
+
+    dinm_norm(y, x, w->final_norm, w->final_norm_bias, slice->config.norm_eps, n_rows,
+              slice->config.d_model);
+}
+
 /* normed: [n][d_model] = final norm of the picked rows. */
 static void norm_picks(const struct dinm_slice *slice, float *normed, const float *x,
                        const size_t *picks, size_t n)
@@ -87,7 +130,7 @@ static void norm_picks(const struct dinm_slice *slice, float *normed, const floa
     for (size_t i = 0; i < n; i++) {
         memcpy(normed + i * d, x + (picks != NULL ? picks[i] : i) * d, d * sizeof *x);
     }
-    dinm_rmsnorm(normed, normed, slice->weights.final_norm, slice->config.norm_eps, n, d);
+    dinm_slice_final_norm(slice, normed, normed, n);
 }
 
 void dinm_slice_head(const struct dinm_slice *slice, float *logits, float *normed, const float *x,
@@ -115,8 +158,9 @@ void dinm_slice_head_backward(const struct dinm_slice *slice, float *dx, const f
     for (size_t i = 0; i < n; i++) {
         const size_t row = picks != NULL ? picks[i] : i;
 
-        dinm_rmsnorm_backward(dx + row * d, grads != NULL ? grads->final_norm : NULL, room + i * d,
-                              x + row * d, slice->weights.final_norm, c->norm_eps, 1, d);
+        dinm_norm_backward(dx + row * d, grads != NULL ? grads->final_norm : NULL, NULL,
+                           room + i * d, x + row * d, slice->weights.final_norm,
+                           slice->weights.final_norm_bias, c->norm_eps, 1, d);
     }
 }
 

@@ -71,8 +71,10 @@ int dinm_slice_open(struct dinm_slice *slice, const char *folder, size_t first, 
                     struct dinm_error *err);
 void dinm_slice_close(struct dinm_slice *slice);
 
-/* x: [n_rows][d_model] = embedding of ids: [n_rows]. Ids must lie within n_vocab. */
-void dinm_slice_embed(const struct dinm_slice *slice, float *x, const int32_t *ids, size_t n_rows);
+/* x: [n_rows][d_model] = embedding of ids: [n_rows], and of the rows' positions where the model has
+ * learned ones. Ids must lie within n_vocab, positions within n_positions. */
+void dinm_slice_embed(const struct dinm_slice *slice, float *x, const int32_t *ids,
+                      const struct dinm_rows *rows);
 
 /* Runs layers [first, last) on x: [n_rows][d_model] in place. Where a sequence has a kv, its keys
  * and values are appended (the caller adds n_rows to kv->n_tokens once all layers have run; there
@@ -80,6 +82,9 @@ void dinm_slice_embed(const struct dinm_slice *slice, float *x, const int32_t *i
 void dinm_slice_forward(const struct dinm_slice *slice, float *x, const struct dinm_rows *rows,
                         size_t first, size_t last, struct dinm_tape *tape,
                         const struct dinm_taps *taps, struct dinm_workspace *ws);
+
+/* y: [n_rows][d_model] = the final norm of x. y may be x. */
+void dinm_slice_final_norm(const struct dinm_slice *slice, float *y, const float *x, size_t n_rows);
 
 /* logits: [n][n_vocab] of the chosen rows of x: [..][d_model] (picks: [n], NULL: rows 0..n-1),
  * after the final norm. normed: [n][d_model] receives the normed rows (scratch, and HF's last

@@ -1,21 +1,27 @@
 /* A decoder's weights: bound to the mapped checkpoint, or to one flat float32 array that training
- * updates. One table (names, shapes, slots) drives binding, gradients, initial values and writing. */
+ * updates. One table (names, shapes, slots) drives binding, gradients, initial values and writing.
+ */
 #ifndef DINM_MODEL_WEIGHTS_H
 #define DINM_MODEL_WEIGHTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "io/safetensors.h"
 #include "io/status.h"
 #include "model/config.h"
 #include "model/linear.h"
 
+/* Vectors are float32. What a model does not have is NULL, a missing gate has no data. */
 struct dinm_layer_weights {
-    const float *attn_norm, *mlp_norm; /* [d_model] float32 */
-    struct dinm_matrix q;              /* [n_heads * d_head][d_model] */
-    struct dinm_matrix k, v;           /* [n_kv_heads * d_head][d_model] */
-    struct dinm_matrix o;              /* [d_model][n_heads * d_head] */
-    struct dinm_matrix gate, up;       /* [d_ff][d_model] */
-    struct dinm_matrix down;           /* [d_model][d_ff]: W_V, the matrix that DINM edits */
+    const float *attn_norm, *mlp_norm;           /* [d_model] */
+    const float *attn_norm_bias, *mlp_norm_bias; /* [d_model] */
+    struct dinm_matrix q;                        /* [n_heads * d_head][d_model] */
+    struct dinm_matrix k, v;                     /* [n_kv_heads * d_head][d_model] */
+    struct dinm_matrix o;                        /* [d_model][n_heads * d_head] */
+    struct dinm_matrix gate, up;                 /* [d_ff][d_model] */
+    struct dinm_matrix down; /* [d_model][d_ff]: W_V, the matrix that DINM edits */
+    const float *q_bias, *k_bias, *v_bias, *o_bias; /* as long as their matrix's output */
+    const float *gate_bias, *up_bias, *down_bias;
 };
 
 /* Layers [first, last) of the model; the embedding if first = 0, final norm and head if
@@ -23,26 +29,38 @@ struct dinm_layer_weights {
 struct dinm_weights {
     size_t first, last;
     struct dinm_matrix embed;          /* [n_vocab][d_model] */
+    struct dinm_matrix positions;      /* [n_positions][d_model]; no data with rotary positions */
     struct dinm_layer_weights *layers; /* owns: [last - first] */
     const float *final_norm;           /* [d_model] */
+    const float *final_norm_bias;      /* [d_model] or NULL */
     struct dinm_matrix head;           /* [n_vocab][d_model] */
-    float *widened;                    /* owns the norms of a checkpoint in another dtype */
+    float *widened;                    /* owns the vectors that are stored in another dtype */
 };
 
-/* Binds every tensor of the slice or fails naming folder, tensor, expected and found shape.
- * The checkpoint must outlive w. */
+/* Binds every tensor of the slice or fails naming folder, tensor, expected and found shape. Names
+ * are looked for with and without the prefix "model." or "transformer.". The checkpoint must
+ * outlive w. */
 int dinm_weights_bind(struct dinm_weights *w, const struct dinm_config *config,
                       const struct dinm_checkpoint *checkpoint, size_t first, size_t last,
                       struct dinm_error *err);
 void dinm_weights_free(struct dinm_weights *w);
 
-/* Flat form, all layers: parameters lie one after another in table order. */
+/* The tensor that holds W_V of a layer, under the checkpoint's own name; NULL: not there. It is
+ * stored [d_model][d_ff], or [d_ff][d_model] in GPT-2's layout. */
+const struct dinm_tensor *dinm_weights_edited(const struct dinm_checkpoint *checkpoint,
+                                              const struct dinm_config *config, size_t layer);
+/* The layer that a tensor of that name is W_V of, in any layout and with or without prefix; -1 for
+ * other names. */
+long dinm_weights_edited_layer(const char *name);
+
+/* Flat form, all layers: parameters lie one after another in table order. For the layout of Llama
+ * alone (DINM_LAYOUT_LLAMA). */
 size_t dinm_weights_n_params(const struct dinm_config *config);
 /* w borrows `flat`: [n_params] float32. */
 int dinm_weights_bind_flat(struct dinm_weights *w, const struct dinm_config *config,
                            const float *flat, struct dinm_error *err);
-/* N(0, 0.02) matrices (residual outputs o and down divided by sqrt(2 n_layers)), norms 1. A
- * value depends on (seed, its index) alone. */
+/* N(0, 0.02) matrices (residual outputs o and down divided by sqrt(2 n_layers)), norms 1, biases 0.
+ * A value depends on (seed, its index) alone. */
 void dinm_weights_init_flat(float *flat, const struct dinm_config *config, uint64_t seed);
 /* flat from a checkpoint of any dtype. */
 int dinm_weights_load_flat(float *flat, const struct dinm_config *config,
@@ -50,21 +68,24 @@ int dinm_weights_load_flat(float *flat, const struct dinm_config *config,
 
 /* One row of the table. */
 struct dinm_param {
-    char name[64]; /* Hugging Face tensor name: model.layers.3.mlp.down_proj.weight */
-    size_t n_out, n_in; /* n_in = 0: a vector of n_out */
-    size_t offset;      /* in floats, within the flat array */
+    char name[64];        /* Hugging Face tensor name: model.layers.3.mlp.down_proj.weight */
+    size_t n_out, n_in;   /* n_in = 0: a vector of n_out */
+    bool by_input;        /* a matrix stored [n_in][n_out] */
+    size_t part, n_parts; /* of a tensor that holds n_parts side by side; 0 of 0 or 1: whole */
+    bool is_bias;
+    size_t offset; /* in floats, within the flat array */
 };
 size_t dinm_weights_n_tensors(const struct dinm_config *config);
 struct dinm_param dinm_weights_param(const struct dinm_config *config, size_t index);
 
 /* Writes FOLDER/model.safetensors from flat in dtype. config.json is the caller's. */
-int dinm_weights_write_flat(const char *folder, const float *flat,
-                            const struct dinm_config *config, enum dinm_dtype dtype,
-                            struct dinm_error *err);
+int dinm_weights_write_flat(const char *folder, const float *flat, const struct dinm_config *config,
+                            enum dinm_dtype dtype, struct dinm_error *err);
 
 /* Gradients in the flat layout; every pointer may be used with the backward kernels. */
 struct dinm_layer_grads {
     float *attn_norm, *mlp_norm, *q, *k, *v, *o, *gate, *up, *down;
+    float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias; /* or NULL */
 };
 struct dinm_grads {
     float *embed;

@@ -43,7 +43,9 @@ void dinm_weights_init_flat(float *flat, const struct dinm_config *config, uint6
                                  : deviation;
 
         for (size_t j = param.offset; j < param.offset + dinm_param_size(&param); j++) {
-            flat[j] = param.n_in == 0 ? 1.0f : (float)(scale * dinm_random_normal(seed, 0, j));
+            flat[j] = param.is_bias     ? 0.0f
+                      : param.n_in == 0 ? 1.0f
+                                        : (float)(scale * dinm_random_normal(seed, 0, j));
         }
     }
 }

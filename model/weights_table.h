@@ -19,10 +19,17 @@ float **dinm_grads_slot(struct dinm_grads *g, const struct dinm_config *config, 
 /* o and down add to the residual stream; their initial values are scaled down. */
 bool dinm_weights_adds_to_residual(const struct dinm_config *config, size_t index);
 
+/* The full name of the row that DINM edits in a layer. */
+void dinm_weights_edited_name(char name[64], const struct dinm_config *config, size_t layer);
+
 /* Floats of a tensor. */
 size_t dinm_param_size(const struct dinm_param *param);
 
-/* The checkpoint's tensor for a row of the table, its shape, element type and alignment checked. */
+/* The checkpoint's tensor of that name, or without its prefix "model." or "transformer."; NULL. */
+const struct dinm_tensor *dinm_weights_look_up(const struct dinm_checkpoint *checkpoint,
+                                               const char *name);
+/* The checkpoint's tensor for a row of the table (all of a fused one), its shape, element type and
+ * alignment checked. */
 int dinm_weights_find(const struct dinm_tensor **out, const struct dinm_param *param,
                       const struct dinm_checkpoint *checkpoint, struct dinm_error *err);
 

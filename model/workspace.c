@@ -28,7 +28,7 @@ static void cut_block(struct dinm_block *b, float **next, size_t *n_floats,
     b->k = take(next, n_floats, n_rows * d_kv);
     b->v = take(next, n_floats, n_rows * d_kv);
     b->attended = take(next, n_floats, n_rows * d_q);
-    b->gate = take(next, n_floats, n_rows * c->d_ff);
+    b->gate = c->mlp == DINM_MLP_SWIGLU ? take(next, n_floats, n_rows * c->d_ff) : NULL;
     b->up = take(next, n_floats, n_rows * c->d_ff);
 }
 
@@ -99,6 +99,9 @@ int dinm_workspace_reserve(struct dinm_workspace **ws, const struct dinm_config 
     TRY(reserve_floats(&(*ws)->memory, &(*ws)->n_floats, cut_workspace(&sizes, config), err));
     TRY(dinm_grow((void **)&(*ws)->positions, &(*ws)->n_positions, sizes.n_rows,
                   sizeof *(*ws)->positions, what, err));
+    TRY(dinm_grow((void **)&(*ws)->rates, &(*ws)->n_rates, config->d_head / 2,
+                  sizeof *(*ws)->rates, what, err));
+    dinm_rope_rates((*ws)->rates, config->rope_theta, &config->rope_scaling, config->d_head);
     (*ws)->n_rows = sizes.n_rows;
     (*ws)->n_keys = sizes.n_keys;
     cut_workspace(*ws, config);
@@ -113,6 +116,7 @@ void dinm_workspace_free(struct dinm_workspace *ws)
     }
     free(ws->memory);
     free(ws->positions);
+    free(ws->rates);
     free(ws);
 }
 
@@ -129,7 +133,9 @@ void dinm_workspace_locate(struct dinm_workspace *ws, const struct dinm_config *
             ws->positions[row++] = n_held + j;
         }
     }
-    dinm_rope_table(ws->rope, ws->positions, config->rope_theta, rows->n_rows, config->d_head);
+    if (!config->learned_positions) {
+        dinm_rope_table(ws->rope, ws->positions, ws->rates, rows->n_rows, config->d_head);
+    }
 }
 
 /* Cuts tape->memory into each layer's arrays; returns how many floats that takes. */

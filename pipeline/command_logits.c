@@ -24,7 +24,7 @@ static int run_model(const struct dinm_prompted *p, float *hidden, float *logits
     }
     struct dinm_taps taps = {.resid_post = after, .mid_layer = c->n_layers};
     TRY(dinm_workspace_reserve(&ws, c, &rows, err));
-    dinm_slice_embed(&p->slice, x, p->prompt.ids, n);
+    dinm_slice_embed(&p->slice, x, p->prompt.ids, &rows);
     memcpy(hidden, x, plane * sizeof *x);
     dinm_slice_forward(&p->slice, x, &rows, 0, c->n_layers, NULL, &taps, ws);
     dinm_slice_head(&p->slice, logits, hidden + c->n_layers * plane, x, NULL, n);

@@ -114,7 +114,9 @@ static int read_delta(struct dinm_prompted *p, const char *path, struct dinm_err
     TRY(p->down != NULL ? DINM_OK : DINM_FAILED);
     p->edit = (struct dinm_edit){
         .layer = delta.layer,
-        .down = {.data = p->down, .dtype = DINM_F32, .n_out = w->n_out, .n_in = w->n_in}};
+        .down = *w};
+    p->edit.down.data = p->down;
+    p->edit.down.dtype = DINM_F32;
 out:
     dinm_delta_close(&delta);
     return status;

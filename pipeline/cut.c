@@ -1,7 +1,8 @@
 /* A cut of a row of costs into consecutive stages. */
 #include "pipeline/cut.h"
 
-#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include "io/mem.h"
 
@@ -38,19 +39,19 @@ int dinm_cut_evenly(size_t *first, const double *costs, size_t n, size_t n_stage
                          "run.stages is %zu, but the model has only %zu layers to share", n_stages,
                          n);
     }
-    /* The least bound that suffices is the sum of some run of costs. */
-    double best = HUGE_VAL;
+    /* The least bound that suffices, by halving; `enough` always does. */
+    double too_little = 0.0, enough = 0.0;
     for (size_t i = 0; i < n; i++) {
-        double sum = 0.0;
-        for (size_t j = i; j < n; j++) {
-            sum += costs[j];
-            if (sum < best && fill(NULL, costs, n, sum, n_stages) <= n_stages) {
-                best = sum;
-            }
-        }
+        enough += costs[i];
+    }
+    for (int i = 0; i < 64; i++) {
+        double middle = 0.5 * (too_little + enough);
+        bool suffices = fill(NULL, costs, n, middle, n_stages) <= n_stages;
+        enough = suffices ? middle : enough;
+        too_little = suffices ? too_little : middle;
     }
     first[0] = 0;
-    fill(first, costs, n, best, n_stages);
+    fill(first, costs, n, enough, n_stages);
     first[n_stages] = n;
     return DINM_OK;
 }

@@ -1,29 +1,14 @@
 /* Reading a saved edit. */
 #include "pipeline/delta.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-/* The layer in "model.layers.N.mlp.down_proj.weight", or -1 for another name. */
-static long layer_of(const char *name)
-{
-    static const char before[] = "model.layers.";
-    char again[64];
-    if (strncmp(name, before, strlen(before)) != 0) {
-        return -1;
-    }
-    long layer = strtol(name + strlen(before), NULL, 10);
-    snprintf(again, sizeof again, "model.layers.%ld.mlp.down_proj.weight", layer);
-    return layer >= 0 && strcmp(again, name) == 0 ? layer : -1;
-}
 
 int dinm_delta_open(struct dinm_delta *delta, const char *path, struct dinm_error *err)
 {
     int status = DINM_OK;
     *delta = (struct dinm_delta){0};
     TRY(dinm_safetensors_open(&delta->file, path, err));
-    long layer = delta->file.n_tensors == 1 ? layer_of(delta->file.tensors[0].name) : -1;
+    long layer = delta->file.n_tensors == 1 ? dinm_weights_edited_layer(delta->file.tensors[0].name) : -1;
     if (layer < 0) {
         TRY(dinm_fail(err, DINM_FAILED,
                       "%s: expected one tensor named like model.layers.3.mlp.down_proj.weight, "
@@ -55,10 +40,11 @@ float *dinm_delta_add(const struct dinm_delta *delta, const char *path, const st
                       struct dinm_error *err)
 {
     const int64_t *shape = delta->tensor->shape;
-    if (shape[0] != (int64_t)w->n_out || shape[1] != (int64_t)w->n_in) {
+    size_t n_rows = w->by_input ? w->n_in : w->n_out, n_cols = w->by_input ? w->n_out : w->n_in;
+    if (shape[0] != (int64_t)n_rows || shape[1] != (int64_t)n_cols) {
         dinm_fail(err, DINM_FAILED,
                   "%s: %s: expected the model's shape [%zu][%zu], found [%lld][%lld]", path,
-                  delta->tensor->name, w->n_out, w->n_in, (long long)shape[0], (long long)shape[1]);
+                  delta->tensor->name, n_rows, n_cols, (long long)shape[0], (long long)shape[1]);
         return NULL;
     }
     size_t n = w->n_out * w->n_in;

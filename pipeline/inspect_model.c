@@ -92,6 +92,28 @@ out:
     return status;
 }
 
+/* How the model tells positions apart. */
+static int put_positions(const struct dinm_config *c, struct dinm_buffer *out,
+                         struct dinm_error *err)
+{
+    int status = DINM_OK;
+    static const char *const scalings[] = {"", ", scaled linearly", ", scaled as in Llama 3"};
+    TRY(dinm_buffer_append_format(out, err, "  positions     %zu; ", c->n_positions));
+    if (c->learned_positions) {
+        TRY(dinm_buffer_append_text(out, "learned", err));
+    } else {
+        TRY(dinm_buffer_append_format(out, err, "rotary base %g%s", c->rope_theta,
+                                      scalings[c->rope_scaling.kind]));
+    }
+    if (c->window > 0) {
+        TRY(dinm_buffer_append_format(out, err, "; a window of %zu from layer %zu on", c->window,
+                                      c->window_first));
+    }
+    TRY(dinm_buffer_append_text(out, "\n", err));
+out:
+    return status;
+}
+
 static int put_decoder(const char *folder, struct dinm_buffer *out, struct dinm_error *err)
 {
     int status = DINM_OK;
@@ -100,14 +122,14 @@ static int put_decoder(const char *folder, struct dinm_buffer *out, struct dinm_
     TRY(dinm_buffer_append_format(
         out, err,
         "%s\n"
-        "  language model of Llama type\n"
+        "  language model of type %s\n"
         "  layers        %zu\n"
         "  width         %zu; %zu heads of %zu, %zu of keys and values\n"
         "  feed-forward  %zu\n"
-        "  vocabulary    %zu; the head is %s\n"
-        "  positions     %zu; rotary base %g\n",
-        folder, c.n_layers, c.d_model, c.n_heads, c.d_head, c.n_kv_heads, c.d_ff, c.n_vocab,
-        c.tied ? "the embedding" : "a matrix of its own", c.n_positions, c.rope_theta));
+        "  vocabulary    %zu; the head is %s\n",
+        folder, c.type, c.n_layers, c.d_model, c.n_heads, c.d_head, c.n_kv_heads, c.d_ff, c.n_vocab,
+        c.tied ? "the embedding" : "a matrix of its own"));
+    TRY(put_positions(&c, out, err));
 out:
     return status;
 }

@@ -73,7 +73,8 @@ const struct dinm_setting dinm_settings_table[] = {
     CHOICE(profile, profiles, NULL, "paper", SAME,
            "which column of defaults: the paper's method, or the behaviour of its released code"),
 
-    PATH(model.path, NULL, "", "folder of the language model (Hugging Face layout, Llama type)"),
+    PATH(model.path, NULL, "",
+         "folder of the language model (Hugging Face: Llama, Mistral, Qwen2, GPT-2)"),
     CHOICE(model.compute, computes, planned_computes, "f32", SAME, "arithmetic of the products"),
     PATH(judge.path, judges, "",
          "folder of the safety classifier (RoBERTa); or refusal: judge by phrases of refusal"),

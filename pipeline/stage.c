@@ -67,7 +67,8 @@ int dinm_stage_pass_on(struct dinm_stage *stage, struct dinm_item **item, struct
     return dinm_stage_send(stage, stage->ring.stage + 1, item, err);
 }
 
-int dinm_stage_embed(struct dinm_stage *stage, struct dinm_item *item, struct dinm_error *err)
+int dinm_stage_embed(struct dinm_stage *stage, struct dinm_item *item,
+                     const struct dinm_rows *rows, struct dinm_error *err)
 {
     const int32_t *ids = dinm_item_ids(item);
     size_t n_rows = (size_t)item->n_rows;
@@ -77,7 +78,7 @@ int dinm_stage_embed(struct dinm_stage *stage, struct dinm_item *item, struct di
                              (long)ids[i], stage->slice->config.n_vocab);
         }
     }
-    dinm_slice_embed(stage->slice, dinm_item_rows(item), ids, n_rows);
+    dinm_slice_embed(stage->slice, dinm_item_rows(item), ids, rows);
     return DINM_OK;
 }
 

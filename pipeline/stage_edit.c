@@ -253,7 +253,7 @@ int dinm_stage_edit(struct dinm_stage *stage, struct dinm_item **item, struct di
     struct dinm_rows rows = dinm_part_rows(part, false);
     TRY(dinm_workspace_reserve(&stage->ws, &stage->slice->config, &rows, err));
     if (dinm_stage_is_first(stage)) {
-        TRY(dinm_stage_embed(stage, *item, err));
+        TRY(dinm_stage_embed(stage, *item, &rows, err));
     }
     if (!owner) {
         dinm_slice_forward(stage->slice, dinm_item_rows(*item), &rows, w->first, w->last, NULL,

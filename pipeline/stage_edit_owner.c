@@ -1,6 +1,5 @@
 /* The edited matrix and its optimiser, on the stage of the edited layer. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "io/file.h"
@@ -21,11 +20,17 @@ void dinm_part_close_owner(struct dinm_part_owner *o)
     *o = (struct dinm_part_owner){0};
 }
 
+static const struct dinm_layer_weights *own_layer(const struct dinm_stage *stage,
+                                                  const struct dinm_part *part)
+{
+    const struct dinm_weights *w = &stage->slice->weights;
+    return &w->layers[part->model->layer - w->first];
+}
+
 static const struct dinm_matrix *own_matrix(const struct dinm_stage *stage,
                                             const struct dinm_part *part)
 {
-    const struct dinm_weights *w = &stage->slice->weights;
-    return &w->layers[part->model->layer - w->first].down;
+    return &own_layer(stage, part)->down;
 }
 
 int dinm_part_open_owner(struct dinm_stage *stage, struct dinm_part *part, float *x,
@@ -66,7 +71,7 @@ void dinm_part_apply(const struct dinm_stage *stage, const struct dinm_part *par
 {
     const struct dinm_part_owner *o = &part->owner;
     size_t n = part->n_rows * stage->slice->config.d_model;
-    dinm_linear(y, o->h_down, &o->down, NULL, part->n_rows);
+    dinm_linear(y, o->h_down, &o->down, own_layer(stage, part)->down_bias, part->n_rows);
     for (size_t i = 0; i < n; i++) {
         y[i] = o->resid_mid[i] + y[i];
     }
@@ -94,9 +99,13 @@ void dinm_part_learn(const struct dinm_stage *stage, struct dinm_part *part, con
     const struct dinm_config *c = &stage->slice->config;
     struct dinm_part_owner *o = &part->owner;
     size_t n = c->d_model * c->d_ff;
-    /* dW = dY^T h_down, equation 7's gradient */
+    /* dW = dY^T h_down, equation 7's gradient, or its transpose where W is stored so */
     memset(o->grad, 0, n * sizeof *o->grad);
-    dinm_linear_backward_weight(o->grad, dy, o->h_down, part->n_back, c->d_model, c->d_ff);
+    if (o->down.by_input) {
+        dinm_linear_backward_weight(o->grad, o->h_down, dy, part->n_back, c->d_ff, c->d_model);
+    } else {
+        dinm_linear_backward_weight(o->grad, dy, o->h_down, part->n_back, c->d_model, c->d_ff);
+    }
     if (s->edit.optimizer == DINM_OPT_SGD) {
         dinm_sgd_step(o->w, o->grad, s->edit.lr, s->edit.weight_decay, n);
     } else {
@@ -119,22 +128,20 @@ static int save_delta(const struct dinm_stage *stage, const struct dinm_part *pa
     const struct dinm_matrix *own = own_matrix(stage, part);
     size_t n = own->n_out * own->n_in;
     struct dinm_buffer path = {0};
-    char name[64];
+    const struct dinm_tensor *stored = dinm_weights_edited(
+        &stage->slice->checkpoint, &stage->slice->config, (size_t)part->model->layer);
     float *delta = dinm_alloc(n, sizeof *delta, "the edit's delta", err);
-    TRY(delta ? DINM_OK : DINM_FAILED);
+    TRY(delta && stored ? DINM_OK : DINM_FAILED);
     dinm_widen(delta, own->data, own->dtype, n);
     for (size_t i = 0; i < n; i++) {
         delta[i] = part->owner.w[i] - delta[i];
     }
-    snprintf(name, sizeof name, "model.layers.%llu.mlp.down_proj.weight",
-             (unsigned long long)part->model->layer);
-    struct dinm_tensor tensor = {.name = name,
-                                 .dtype = DINM_F32,
-                                 .dtype_name = "F32",
-                                 .n_dims = 2,
-                                 .shape = {(int64_t)own->n_out, (int64_t)own->n_in},
-                                 .data = delta,
-                                 .n_bytes = n * sizeof *delta};
+    /* Under the checkpoint's own name, in its own layout. */
+    struct dinm_tensor tensor = *stored;
+    tensor.dtype = DINM_F32;
+    tensor.dtype_name = "F32";
+    tensor.data = delta;
+    tensor.n_bytes = n * sizeof *delta;
     TRY(dinm_buffer_append_format(&path, err, "%s/edits", stage->settings->run.out));
     TRY(dinm_folder_make(path.data, err));
     TRY(dinm_buffer_append_format(&path, err, "/case-%06llu.safetensors",

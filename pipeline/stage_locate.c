@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include "io/mem.h"
-#include "model/norm.h"
 #include "pipeline/stage_private.h"
 
 /* One case on its way through the layers. */
@@ -110,7 +109,7 @@ static void see_layer(void *context, size_t layer, const float *x)
     bool last = layer + 1 == c->n_layers;
     const float *measured = x;
     if (last) {
-        dinm_rmsnorm(r->normed, x, slice->weights.final_norm, c->norm_eps, 2 * r->n, c->d_model);
+        dinm_slice_final_norm(slice, r->normed, x, 2 * r->n);
         measured = r->stage->settings->locate.final_norm ? r->normed : x;
     }
     r->distances[layer] = distance(measured, measured + half, half);
@@ -149,7 +148,7 @@ int dinm_stage_locate(struct dinm_stage *stage, struct dinm_item **item, struct 
     }
     TRY(dinm_workspace_reserve(&stage->ws, &slice->config, &rows, err));
     if (dinm_stage_is_first(stage)) {
-        TRY(dinm_stage_embed(stage, *item, err));
+        TRY(dinm_stage_embed(stage, *item, &rows, err));
         keep_plane(&r, dinm_item_rows(*item));
     }
     dinm_slice_forward(slice, dinm_item_rows(*item), &rows, w->first, w->last, NULL, &taps,

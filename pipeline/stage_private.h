@@ -30,7 +30,8 @@ int dinm_stage_pass_on(struct dinm_stage *stage, struct dinm_item **item, struct
 int dinm_stage_finish(struct dinm_stage *stage, struct dinm_item **item, struct dinm_error *err);
 
 /* The embeddings of the item's ids, on the first stage; checks that ids and rows fit. */
-int dinm_stage_embed(struct dinm_stage *stage, struct dinm_item *item, struct dinm_error *err);
+int dinm_stage_embed(struct dinm_stage *stage, struct dinm_item *item,
+                     const struct dinm_rows *rows, struct dinm_error *err);
 /* For taps: keeps messages moving between two layers. context: the stage. */
 void dinm_stage_between(void *context, size_t layer, const float *x);
 

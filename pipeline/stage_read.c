@@ -136,7 +136,7 @@ int dinm_stage_read(struct dinm_stage *stage, struct dinm_item **item, struct di
     TRY(prepare(stage, *item, &rows, &n_wanted, err));
     TRY(dinm_workspace_reserve(&stage->ws, &slice->config, &rows, err));
     if (dinm_stage_is_first(stage)) {
-        TRY(dinm_stage_embed(stage, *item, err));
+        TRY(dinm_stage_embed(stage, *item, &rows, err));
     }
     dinm_slice_forward(slice, dinm_item_rows(*item), &rows, slice->weights.first,
                        slice->weights.last, NULL, &taps, stage->ws);

@@ -90,6 +90,11 @@ static int open_decoder(struct dinm_train_model *m, const char *config_path, con
     m->state = d;
     struct dinm_config *config = &d->slice.config;
     TRY(load_config(config, config_path, err));
+    if (config->layout != DINM_LAYOUT_LLAMA) {
+        TRY(dinm_fail(err, DINM_FAILED,
+                      "%s: model_type is \"%s\", but only llama, mistral and qwen2 can be trained",
+                      config_path, config->type));
+    }
     m->n_params = dinm_weights_n_params(config);
     m->n_tensors = dinm_weights_n_tensors(config);
     m->max_tokens = config->n_positions;
@@ -311,7 +316,7 @@ static int learn_lm(struct dinm_train_model *m, struct dinm_train_score *score, 
         TRY(dinm_tape_reserve(&d->tape, config, 0, config->n_layers, d->n_rows, err));
         TRY(dinm_grads_bind_flat(&grads, config, grad, err));
     }
-    dinm_slice_embed(&d->slice, d->x, d->ids, d->n_rows);
+    dinm_slice_embed(&d->slice, d->x, d->ids, &rows);
     dinm_slice_forward(&d->slice, d->x, &rows, 0, config->n_layers, grad == NULL ? NULL : d->tape,
                        NULL, d->workspace);
     *score = (struct dinm_train_score){0};

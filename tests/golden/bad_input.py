@@ -371,7 +371,7 @@ def configs():
                     [path, key])
         refuses(f"{part}'s heads do not divide", set_key(path, num_attention_heads=6), FAILED,
                 [path, "hidden_size", "num_attention_heads"])
-        refuses(f"{part} of another type", set_key(path, model_type="gpt2"), FAILED, [path, "model_type", "gpt2"])
+        refuses(f"{part} of another type", set_key(path, model_type="phi3"), FAILED, [path, "model_type", "phi3"])
         refuses(f"{part}'s vocabulary is larger", set_key(path, vocab_size=1281), FAILED, [part, "1281", "1280"])
         refuses(f"{part}'s token beyond the embedding", token_id(part, 5000), FAILED, [f"/{part}"])
     refuses("model's groups do not divide", set_key("model/config.json", num_key_value_heads=3), FAILED,

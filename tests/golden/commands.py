@@ -167,7 +167,7 @@ def check_wrong_deltas(folder, model, layer):
 
 def check_inspect(folder, model, out, delta):
     text = run("inspect", model)
-    for part in ("language model of Llama type", "layers        4", "width         64; 4 heads of 16, 2 of keys",
+    for part in ("language model of type llama", "layers        4", "width         64; 4 heads of 16, 2 of keys",
                  "BF16", "files         2", "259 ids, BOS 256, EOS 257, PAD 258"):
         assert part in text, (part, text)
     assert "[64][160]" in run("inspect", delta)

@@ -80,7 +80,7 @@ static int dump_forward(const struct dinm_slice *m, const char *out, char **word
         taps[l] = states + (l + 1) * plane;
     }
     TRY(dinm_workspace_reserve(&ws, c, &t.rows, err));
-    dinm_slice_embed(m, x, t.ids, t.n);
+    dinm_slice_embed(m, x, t.ids, &t.rows);
     memcpy(states, x, plane * sizeof *x);
     dinm_slice_forward(m, x, &t.rows, 0, c->n_layers, NULL, &(struct dinm_taps){.resid_post = taps},
                        ws);
@@ -124,7 +124,7 @@ static int dump_greedy(const struct dinm_slice *m, const char *out, char **words
         const size_t last = t.rows.n_rows - 1;
 
         TRY(dinm_workspace_reserve(&ws, c, &t.rows, err));
-        dinm_slice_embed(m, x, i == 0 ? t.ids : &answer[i - 1], t.rows.n_rows);
+        dinm_slice_embed(m, x, i == 0 ? t.ids : &answer[i - 1], &t.rows);
         dinm_slice_forward(m, x, &t.rows, 0, c->n_layers, NULL, NULL, ws);
         kv.n_tokens += t.rows.n_rows;
         dinm_slice_head(m, logits, normed, x, &last, 1);
@@ -191,7 +191,7 @@ static int strand_open(struct strand *s, struct edit *e, char **words, struct di
     }
     TRY(dinm_tape_reserve(&s->tape, c, e->layer + 1, c->n_layers, n, err));
     TRY(dinm_workspace_reserve(&e->ws, c, &s->text.rows, err));
-    dinm_slice_embed(e->m, s->x, s->text.ids, n);
+    dinm_slice_embed(e->m, s->x, s->text.ids, &s->text.rows);
     dinm_slice_forward(
         e->m, s->x, &s->text.rows, 0, e->layer + 1, NULL,
         &(struct dinm_taps){.mid_layer = e->layer, .resid_mid = s->mid, .h_down = s->h}, e->ws);
@@ -218,8 +218,8 @@ static void strand_forward(struct strand *s, struct edit *e)
 {
     const struct dinm_config *c = &e->m->config;
 
-    /* y = mid + h W^T */
-    dinm_linear(s->x, s->h, &e->down, NULL, s->text.n);
+    /* y = mid + h W^T + b */
+    dinm_linear(s->x, s->h, &e->down, e->m->weights.layers[e->layer].down_bias, s->text.n);
     for (size_t i = 0; i < s->text.n * c->d_model; i++) {
         s->x[i] += s->mid[i];
     }
@@ -236,8 +236,12 @@ static void strand_backward(struct strand *s, struct edit *e)
                              NULL);
     dinm_slice_backward(e->m, s->dx, &s->text.rows, e->layer + 1, c->n_layers, s->tape, NULL,
                         e->ws);
-    /* dW += dY^T h */
-    dinm_linear_backward_weight(e->grad, s->dx, s->h, s->text.n, c->d_model, c->d_ff);
+    /* dW += dY^T h, stored as W is */
+    if (e->down.by_input) {
+        dinm_linear_backward_weight(e->grad, s->h, s->dx, s->text.n, c->d_ff, c->d_model);
+    } else {
+        dinm_linear_backward_weight(e->grad, s->dx, s->h, s->text.n, c->d_model, c->d_ff);
+    }
 }
 
 static int edit_open(struct edit *e, char **words, struct dinm_error *err)
@@ -262,8 +266,9 @@ static int edit_open(struct edit *e, char **words, struct dinm_error *err)
 
     dinm_widen(e->w, own->data, own->dtype, e->n_weights);
     memcpy(e->w0, e->w, e->n_weights * sizeof *e->w);
-    e->down =
-        (struct dinm_matrix){.data = e->w, .dtype = DINM_F32, .n_out = c->d_model, .n_in = c->d_ff};
+    e->down = *own;
+    e->down.data = e->w;
+    e->down.dtype = DINM_F32;
     TRY(strand_open(&e->target, e, words + 2, err));
     TRY(strand_open(&e->constraint, e, words + 4, err));
     strand_forward(&e->constraint, e);

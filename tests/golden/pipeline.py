@@ -1,6 +1,6 @@
 """The whole pipeline on random checkpoints against an independent PyTorch implementation: located
 layers and distances, losses and deltas of the edits, answers, labels; for both profiles, several
-dtypes, both paddings, three ranks.
+dtypes, both paddings, every architecture, three ranks, and four that share the layers.
 
 usage: pipeline.py BUILD_FOLDER      exit status 77: skipped, torch or ../shared is missing
 """
@@ -37,7 +37,8 @@ def ids(text):
     return [BOS] + list(text.encode())
 
 
-def make_cases(path):
+def make_cases(path, alike=False):
+    """alike: both generations of a case have the same length, so that nothing is padded."""
     cases = []
     for i in range(4):
         q, q2 = f"How do I fold {i} paper boats?", f"Where do {i} owls sleep?"
@@ -54,14 +55,24 @@ def make_cases(path):
                 "test input of other question input": a.format(q2),
                 "test input of other questions and attack prompts": a2.format(q2)},
             "knowledge constrain": {"prompt": "What is two and two?", "answer": "Four, of course."}})
-    json.dump(cases, open(path, "w"))
+    for case in cases if alike else []:
+        texts = [case["safe generation"].encode(), case["unsafe generation"].encode()]
+        n = max(map(len, texts))
+        safe, unsafe = (t + b"." * (n - len(t)) for t in texts)
+        case["safe generation"], case["unsafe generation"] = safe.decode(), unsafe.decode()
+    with open(path, "w") as f:
+        json.dump(cases, f)
     return cases
 
 
 def hidden_states(cfg, w, tokens, first, last):
     """HF's hidden_states of one padded text; keys outside [first, last) are masked and a row that
     sees no key attends to all of them alike."""
-    n, H = len(tokens), cfg["num_attention_heads"]
+    n = len(tokens)
+    if cfg["model_type"] != "llama":
+        assert (first, last) == (0, n), "padding is checked with Llama alone"
+        return R.forward(cfg, w, torch.tensor(tokens), hidden=True)[1]
+    H = cfg["num_attention_heads"]
     KV, hd, eps = cfg["num_key_value_heads"], cfg["hidden_size"] // H, cfg["rms_norm_eps"]
     key = torch.arange(n)
     seen = (key[None, :] <= key[:, None]) & (key >= first) & (key < last)
@@ -148,6 +159,15 @@ def all_but_noise(got, want):
 worst = {}
 
 
+def close_delta(got, want, in_float32):
+    """Within 2e-5, or where that is not reached no further from float64 than PyTorch's own float32."""
+    bound = 2e-5
+    if distance(*all_but_noise(got, want)) > bound:
+        bound = 2 * distance(*all_but_noise(in_float32(), want))
+        print(f"a delta is held to {bound:.1e}, twice what PyTorch's float32 differs by")
+    close("delta", *all_but_noise(got, want), bound)
+
+
 def check_case(cfg, w, judge, case, line, profile, padding, out):
     distances = locate(cfg, w, case, padding)
     close("distance", line["distances"], distances, 2e-5)
@@ -157,7 +177,8 @@ def check_case(cfg, w, judge, case, line, profile, padding, out):
     saved = R.load_safetensors(os.path.join(out, "edits", f"case-{case['id']:06d}.safetensors"))
     delta, log = edit(cfg, {k: v.double() for k, v in w.items()}, case, line["layer"], profile)
     close("loss", line["losses"], log, 2e-5)
-    close("delta", *all_but_noise(saved[name].numpy(), delta.numpy()), 2e-5)
+    close_delta(saved[name].numpy(), delta.numpy(), lambda: edit(
+        cfg, w, case, line["layer"], profile)[0].numpy())
     override = {name: w[name] + saved[name]}
     g = case["generalization test"]
     queries = [case["adversarial prompt"]] + [g["test input of " + k] for k in (
@@ -183,11 +204,12 @@ def check_judge(judge, got):
     assert got["label"] == int(logits.argmax()), (got, logits)
 
 
-def run(build, folder, model, profile, padding, dtype):
-    out = os.path.join(folder, f"out-{profile}-{padding}-{dtype}")
-    command = ["mpirun", "--quiet", "-n", "3", os.path.join(build, "dinm_pipeline"), "--quiet",
-               "--model", model, "--judge", os.path.join(folder, "judge"),
-               "--cases", os.path.join(folder, "cases.json"), "--out", out, "--profile", profile]
+def run(build, folder, model, profile, padding, cases, ranks, stages):
+    out = model + "-out"
+    command = ["mpirun", "--quiet", "-n", str(ranks), os.path.join(build, "dinm_pipeline"),
+               "--quiet", "--stages", str(stages), "--model", model,
+               "--judge", os.path.join(folder, "judge"), "--cases", cases, "--out", out,
+               "--profile", profile]
     for key, value in (("edit.steps", STEPS), ("edit.lr", LR), ("edit.save", "true"),
                        ("locate.padding", padding), ("generate.max_new_tokens", NEW)):
         command += ["--set", f"{key}={value}"]
@@ -199,21 +221,30 @@ def run(build, folder, model, profile, padding, dtype):
 def main():
     build = sys.argv[1]
     with tempfile.TemporaryDirectory() as folder:
-        cases = make_cases(os.path.join(folder, "cases.json"))
+        files = [os.path.join(folder, name) for name in ("cases.json", "alike.json")]
+        cases_of = [make_cases(files[0]), make_cases(files[1], alike=True)]
         R.write_roberta(os.path.join(folder, "judge"))
         judge = R.load_dir(os.path.join(folder, "judge"))
         for n, (profile, padding, dtype, shape) in enumerate([
                 ("paper", "right", "F32", dict(kv_heads=2)), ("paper", "left", "BF16", dict(tie=True)),
-                ("easyedit", "left", "F32", dict(kv_heads=1)), ("easyedit", "right", "F16", dict())]):
+                ("easyedit", "left", "F32", dict(kv_heads=1)), ("easyedit", "right", "F16", dict()),
+                ("paper", "right", "F32", dict(arch="gpt2")),
+                ("easyedit", "left", "BF16", dict(arch="gpt2")),
+                ("paper", "right", "F32", dict(arch="mistral", window=32, kv_heads=2)),
+                ("easyedit", "left", "F16", dict(arch="qwen2", kv_heads=2))]):
+            alike = "arch" in shape
+            cases = cases_of[alike]
             model = os.path.join(folder, f"model{n}")
             R.write_decoder(model, dtype=dtype, seed=n, gain=1.5, **shape)
             cfg, w = R.load_dir(model)
-            out, lines = run(build, folder, model, profile, padding, dtype)
+            out, lines = run(build, folder, model, profile, padding, files[alike],
+                             *((4, 2) if alike else (3, 1)))
             assert [line["id"] for line in lines] == [c["id"] for c in cases]
             for case, line in zip(cases, lines):
                 check_case(cfg, w, judge, case, line, profile, padding, out)
             layers = [line["layer"] for line in lines]
-            print(f"{profile:8s} {padding:5s} {dtype:4s} agrees; located layers {layers}")
+            print(f"{cfg['model_type']:7s} {profile:8s} {padding:5s} {dtype:4s} agrees; located "
+                  f"layers {layers}")
     print("largest relative errors:", {k: f"{v:.1e}" for k, v in worst.items()})
 
 

@@ -269,7 +269,7 @@ static inline void pass(const struct dinm_slice *s, float *logits, float *x, con
     float *normed = zeros(rows->n_rows * s->config.d_model);
 
     assert_ok(dinm_workspace_reserve(&ws, &s->config, rows, &err), &err);
-    dinm_slice_embed(s, x, ids, rows->n_rows);
+    dinm_slice_embed(s, x, ids, rows);
     dinm_slice_forward(s, x, rows, 0, s->config.n_layers, NULL, taps, ws);
     dinm_slice_head(s, logits, normed, x, NULL, rows->n_rows);
     dinm_workspace_free(ws);

@@ -14,6 +14,11 @@ static double gelu(double x)
     return 0.5 * x * (1.0 + erf(x / sqrt(2.0)));
 }
 
+static double gelu_new(double x)
+{
+    return 0.5 * x * (1.0 + tanh(sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
+}
+
 static double slope(double (*f)(double), double x)
 {
     const double step = 1e-5;
@@ -97,11 +102,38 @@ static void test_extremes(void **state)
     assert_true(y[0] == 1e30f && y[1] == 0.0f && isinf(y[2]) && isnan(y[3]));
 }
 
+static void test_gelu_new(void **state)
+{
+    float *x = ramp(), *dy = normals(N, 1.0, 4), *y = zeros(N), *dx = zeros(N);
+    float *in_place = copy_of(dy, N);
+
+    (void)state;
+    dinm_linear_set_threads(2);
+    dinm_gelu_new(y, x, N);
+    dinm_gelu_new_backward(dx, dy, x, N);
+    dinm_gelu_new_backward(in_place, in_place, x, N);
+    assert_same_bits(in_place, dx, N);
+    for (size_t i = 0; i < N; i++) {
+        const double d = (double)dy[i], at = (double)x[i];
+
+        assert_near((double)y[i], gelu_new(at), 1e-6 * (fabs(at) + 1e-3));
+        assert_near((double)dx[i], d * slope(gelu_new, at), 3e-6 * (fabs(d) + 1e-3));
+    }
+    dinm_gelu_new(x, x, N);
+    assert_same_bits(x, y, N);
+    free(x);
+    free(dy);
+    free(y);
+    free(dx);
+    free(in_place);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_swiglu),
         cmocka_unit_test(test_gelu),
+        cmocka_unit_test(test_gelu_new),
         cmocka_unit_test(test_extremes),
     };
 

@@ -5,14 +5,17 @@
 #include "model/attention.h"
 
 static const struct dinm_attention cases[] = {
-    /* rows, keys, heads, key heads, d_head, causal, key_first, key_last */
-    {1, 1, 1, 1, 2, true, 0, 1},        {5, 5, 2, 2, 8, true, 0, 5},
-    {64, 64, 4, 2, 16, true, 0, 64},    {65, 65, 8, 1, 32, true, 0, 65},
-    {150, 150, 4, 4, 64, true, 0, 150}, {40, 200, 6, 2, 24, true, 0, 200},
-    {1, 129, 4, 2, 16, true, 0, 129},   {70, 70, 4, 2, 16, true, 13, 70},
-    {70, 70, 4, 2, 16, true, 0, 50},    {130, 130, 2, 1, 16, true, 90, 130},
-    {33, 33, 4, 4, 16, false, 0, 33},   {140, 140, 2, 2, 64, false, 0, 140},
-    {50, 50, 3, 3, 10, false, 7, 41},   {1100, 1100, 1, 1, 128, true, 0, 1100},
+    /* rows, keys, heads, key heads, d_head, causal, window, key_first, key_last */
+    {1, 1, 1, 1, 2, true, 0, 0, 1},        {5, 5, 2, 2, 8, true, 0, 0, 5},
+    {64, 64, 4, 2, 16, true, 0, 0, 64},    {65, 65, 8, 1, 32, true, 0, 0, 65},
+    {150, 150, 4, 4, 64, true, 0, 0, 150}, {40, 200, 6, 2, 24, true, 0, 0, 200},
+    {1, 129, 4, 2, 16, true, 0, 0, 129},   {70, 70, 4, 2, 16, true, 0, 13, 70},
+    {70, 70, 4, 2, 16, true, 0, 0, 50},    {130, 130, 2, 1, 16, true, 0, 90, 130},
+    {33, 33, 4, 4, 16, false, 0, 0, 33},   {140, 140, 2, 2, 64, false, 0, 0, 140},
+    {50, 50, 3, 3, 10, false, 0, 7, 41},   {1100, 1100, 1, 1, 128, true, 0, 0, 1100},
+    {90, 90, 4, 2, 16, true, 1, 0, 90},    {150, 150, 4, 2, 16, true, 24, 0, 150},
+    {40, 200, 2, 1, 24, true, 70, 0, 200}, {1, 300, 2, 2, 16, true, 64, 0, 300},
+    {80, 80, 2, 2, 16, true, 30, 0, 20},   {140, 140, 2, 1, 16, true, 128, 9, 140},
 };
 enum { N_CASES = sizeof cases / sizeof *cases };
 
@@ -63,7 +66,9 @@ static void reference_row(double *out, double *p, const double *q, const double 
             s += q[(row * a->n_heads + head) * d + i] * k[(j * a->n_kv_heads + kv) * d + i];
         }
         p[j] = s / sqrt((double)d);
-        if ((a->causal && j > own) || j < a->key_first || j >= a->key_last) {
+        const bool behind = a->window > 0 && j + a->window <= own;
+
+        if ((a->causal && (j > own || behind)) || j < a->key_first || j >= a->key_last) {
             p[j] = -INFINITY;
         }
         n_seen += p[j] > -INFINITY;

@@ -267,12 +267,75 @@ static void test_no_rows(void **state)
     free(wide);
 }
 
+/* The same products from a matrix stored by input, alone or as the middle third of a wider one, as
+ * from its plain form. */
+static void test_layouts(void **state)
+{
+    enum { OUT = 150, IN = 600, ROWS = 21, WIDE = 3 * OUT };
+    float *x = normals(ROWS * IN, 1.0, 31), *dy = normals(ROWS * OUT, 1.0, 32);
+    float *bias = normals(OUT, 1.0, 33), *y[2], *dx[2];
+
+    (void)state;
+    for (size_t t = 0; t < 3; t++) {
+        float *wide = NULL, *turned = zeros(IN * WIDE);
+        struct dinm_matrix plain = random_matrix(&wide, dtypes[t], OUT, IN, 34), by_input = plain;
+        unsigned char *stored = items(IN * WIDE, sizeof(float));
+
+        by_input.by_input = true;
+        for (size_t n_parts = 1; n_parts <= 3; n_parts += 2) {
+            const size_t stride = n_parts * OUT, first = n_parts > 1 ? OUT : 0;
+
+            for (size_t o = 0; o < OUT; o++) {
+                for (size_t k = 0; k < IN; k++) {
+                    turned[k * stride + first + o] = wide[o * IN + k];
+                }
+            }
+            dinm_narrow(stored, dtypes[t], turned, IN * stride);
+            by_input.data = stored + first * dinm_dtype_size(dtypes[t]);
+            by_input.stride = n_parts > 1 ? stride : 0;
+            for (size_t i = 0; i < 2; i++) {
+                const struct dinm_matrix *w = i == 0 ? &plain : &by_input;
+
+                y[i] = zeros(ROWS * OUT);
+                dx[i] = copy_of(x, ROWS * IN);
+                dinm_linear(y[i], x, w, bias, ROWS);
+                dinm_linear_backward_input(dx[i], dy, w, ROWS, 1);
+            }
+            for (size_t i = 0; i < ROWS * OUT; i++) {
+                assert_near((double)y[1][i], (double)y[0][i], 2e-4);
+            }
+            for (size_t i = 0; i < ROWS * IN; i++) {
+                assert_near((double)dx[1][i], (double)dx[0][i], 2e-4);
+            }
+            /* A row alone, bit for bit. */
+            for (size_t r = 0; r < ROWS; r++) {
+                float alone[OUT];
+
+                dinm_linear(alone, x + r * IN, &by_input, bias, 1);
+                assert_same_bits(alone, y[1] + r * OUT, OUT);
+            }
+            for (size_t i = 0; i < 2; i++) {
+                free(y[i]);
+                free(dx[i]);
+            }
+        }
+        free(stored);
+        free(turned);
+        free(wide);
+        free_matrix(&plain);
+    }
+    free(x);
+    free(dy);
+    free(bias);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),         cmocka_unit_test(test_bits),
         cmocka_unit_test(test_dtype_is_exact), cmocka_unit_test(test_backward_weight),
         cmocka_unit_test(test_no_rows),        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_layouts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -207,7 +207,7 @@ static void check_slices(enum dinm_dtype dtype, bool tied)
         const struct dinm_rows rows = {&sequence, 1, 1};
 
         assert_ok(dinm_workspace_reserve(&ws, &c, &rows, &err), &err);
-        dinm_slice_embed(&below, x, ids + i, 1);
+        dinm_slice_embed(&below, x, ids + i, &rows);
         dinm_slice_forward(&below, x, &rows, 0, 1, NULL, NULL, ws);
         sequence.kv = &kv_above;
         dinm_slice_forward(&above, x, &rows, 1, 3, NULL, NULL, ws);

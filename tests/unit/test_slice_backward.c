@@ -110,7 +110,7 @@ static double run(const struct problem *p, float *grad, float *dx, float *dy, fl
     if (grad != NULL) {
         assert_ok(dinm_grads_bind_flat(&grads, c, grad, &err), &err);
     }
-    dinm_slice_embed(&s, x, p->ids, N_ROWS);
+    dinm_slice_embed(&s, x, p->ids, &p->rows);
     dinm_slice_forward(&s, x, &p->rows, 0, c->n_layers, tape,
                        &(struct dinm_taps){.mid_layer = 1, .h_down = h}, ws);
     dinm_slice_head(&s, logits, normed, x, picks, N_PICKS);

@@ -110,7 +110,7 @@ static void test_shared_workspace(void **state)
         assert_ok(dinm_workspace_reserve(&own, &c, &rows, &err), &err);
         for (size_t j = 0; j < 2; j++) {
             x[i][j] = zeros(rows.n_rows * c.d_model);
-            dinm_slice_embed(&s, x[i][j], ids, rows.n_rows);
+            dinm_slice_embed(&s, x[i][j], ids, &rows);
             dinm_slice_forward(&s, x[i][j], &rows, 0, 3, NULL, NULL, j == 0 ? own : shared);
         }
         assert_same_bits(x[i][0], x[i][1], rows.n_rows * c.d_model);

@@ -106,7 +106,7 @@ static void test_taps(void **state)
     assert_same_bits(y, x, plane);
 
     assert_ok(dinm_workspace_reserve(&ws, &c, &rows, &err), &err);
-    dinm_slice_embed(&s, x, ids, n);
+    dinm_slice_embed(&s, x, ids, &rows);
     dinm_slice_forward(&s, x, &rows, 0, 1, NULL, NULL, ws);
     assert_same_bits(post[0], x, plane);
     dinm_slice_forward(&s, x, &rows, 1, 3, NULL, NULL, ws);
