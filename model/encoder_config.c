@@ -26,6 +26,12 @@ static int check_architecture(struct dinm_json j, struct dinm_error *err)
     if (dinm_json_get_text(j, "model_type", &type, err) < 0) {
         return DINM_FAILED;
     }
+    if (strcmp(type, "bert") == 0) {
+        return dinm_fail(err, DINM_FAILED,
+                         "%s: model_type is \"bert\", whose WordPiece tokenizer is not built; a "
+                         "judge must be of type \"roberta\"",
+                         j.where);
+    }
     if (strcmp(type, "roberta") != 0) {
         return dinm_fail(err, DINM_FAILED,
                          "%s: model_type is \"%s\", but a judge must be of type \"roberta\"",
@@ -50,26 +56,47 @@ static int check_architecture(struct dinm_json j, struct dinm_error *err)
                      j.where, wanted, dinm_json_describe(names->child, room));
 }
 
-/* num_labels, or the number of names in id2label, or Hugging Face's default of 2. */
+/* The number of names in id2label, or num_labels, or Hugging Face's default of 2. */
 static int read_n_labels(struct dinm_json j, int64_t *n_labels, struct dinm_error *err)
 {
+    int status = DINM_OK;
+    const cJSON *names = NULL;
     *n_labels = 2;
-    if (dinm_json_find(j.object, "num_labels") == NULL &&
-        dinm_json_find(j.object, "id2label") != NULL) {
-        const cJSON *names = NULL;
-        if (dinm_json_get_object(j, "id2label", &names, err) < 0) {
-            return DINM_FAILED;
-        }
+    if (dinm_json_find(j.object, "id2label") != NULL) {
+        TRY(dinm_json_get_object(j, "id2label", &names, err));
         *n_labels = cJSON_GetArraySize(names);
     }
-    if (dinm_json_get_int_or(j, "num_labels", 2, INT32_MAX, n_labels, err) < 0) {
-        return DINM_FAILED;
+    const int64_t n_names = *n_labels;
+    TRY(dinm_json_get_int_or(j, "num_labels", 1, INT32_MAX, n_labels, err));
+    if (names != NULL && *n_labels != n_names) {
+        TRY(dinm_fail(err, DINM_FAILED, "%s: num_labels is %lld, but id2label has %lld names",
+                      j.where, (long long)*n_labels, (long long)n_names));
     }
-    if (*n_labels < 2) {
-        return dinm_fail(err, DINM_FAILED, "%s: id2label must name at least 2 labels, found %d",
-                         j.where, (int)*n_labels);
+    if (*n_labels < 1) {
+        TRY(dinm_fail(err, DINM_FAILED, "%s: id2label names no label", j.where));
     }
-    return DINM_OK;
+out:
+    return status;
+}
+
+/* A quantised checkpoint is refused by the name of its method. */
+static int check_plain(struct dinm_json j, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    const cJSON *quantised = NULL;
+    const char *method = "unknown";
+    if (dinm_json_find(j.object, "quantization_config") == NULL) {
+        return DINM_OK;
+    }
+    TRY(dinm_json_get_object(j, "quantization_config", &quantised, err));
+    TRY(dinm_json_get_text_or((struct dinm_json){quantised, j.where}, "quant_method", &method,
+                              err));
+    status = dinm_fail(err, DINM_FAILED,
+                       "%s: the checkpoint is quantised (quant_method \"%s\"); give one in F32, "
+                       "F16 or BF16",
+                       j.where, method);
+out:
+    return status;
 }
 
 static int read_sizes(struct dinm_encoder_config *c, struct dinm_json j, struct dinm_error *err)
@@ -136,6 +163,7 @@ static int read_config(struct dinm_encoder_config *c, struct dinm_json j, struct
     double eps = 1e-12;
     bool is_decoder = false;
     TRY(check_architecture(j, err));
+    TRY(check_plain(j, err));
     TRY(demand(j, "hidden_act", "gelu", err));
     TRY(demand(j, "position_embedding_type", "absolute", err));
     TRY(dinm_json_get_bool_or(j, "is_decoder", &is_decoder, err));

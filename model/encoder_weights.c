@@ -3,13 +3,26 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "io/mem.h"
+
+/* The encoder's tensors are stored with or without the prefix of the classifier's own model. */
+static const struct dinm_tensor *look_up(const struct dinm_checkpoint *c,
+                                         const struct dinm_param *param)
+{
+    static const char prefix[] = "roberta.";
+    const size_t n = sizeof prefix - 1;
+    const struct dinm_tensor *t = dinm_checkpoint_find(c, param->name);
+    return t == NULL && strncmp(param->name, prefix, n) == 0
+               ? dinm_checkpoint_find(c, param->name + n)
+               : t;
+}
 
 /* The stored tensor of table row `param`, or NULL and a sentence. */
 static const struct dinm_tensor *find_tensor(const struct dinm_checkpoint *c,
                                              const struct dinm_param *param, struct dinm_error *err)
 {
-    const struct dinm_tensor *t = dinm_checkpoint_find(c, param->name);
+    const struct dinm_tensor *t = look_up(c, param);
     if (t == NULL) {
         dinm_fail(err, DINM_FAILED, "%s: tensor %s is missing", c->folder, param->name);
         return NULL;
@@ -76,7 +89,7 @@ static int bind_checkpoint(struct dinm_encoder *e, struct dinm_error *err)
     n_floats = 0;
     for (size_t i = 0; i < n_tensors; i++) {
         struct dinm_param param = dinm_encoder_param(&e->config, i);
-        const struct dinm_tensor *t = dinm_checkpoint_find(&e->checkpoint, param.name);
+        const struct dinm_tensor *t = look_up(&e->checkpoint, &param);
         e->tensors[i] = bind_tensor(&param, t, e->copies + n_floats);
         n_floats += copy_floats(t);
     }
@@ -95,7 +108,7 @@ int dinm_encoder_load_flat(float *flat, const struct dinm_encoder_config *config
     }
     for (size_t i = 0; i < n_tensors; i++) {
         struct dinm_param param = dinm_encoder_param(config, i);
-        const struct dinm_tensor *t = dinm_checkpoint_find(checkpoint, param.name);
+        const struct dinm_tensor *t = look_up(checkpoint, &param);
         dinm_widen(flat + param.offset, t->data, t->dtype,
                    param.n_out * (param.n_in == 0 ? 1 : param.n_in));
     }

@@ -9,7 +9,7 @@
 
 const struct dinm_option dinm_options[] = {
     {"--model", "DIR", "model.path", BIT(RUN), "the language model's folder"},
-    {"--judge", "DIR", "judge.path", BIT(RUN), "the safety classifier's folder"},
+    {"--judge", "DIR", "judge.path", BIT(RUN), "the safety classifier's folder; or refusal: by phrases"},
     {"--cases", "FILE", "cases.path", BIT(RUN), "the SafeEdit case file"},
     {"--out", "DIR", "run.out", BIT(RUN), "the output folder (out)"},
     {"--profile", "NAME", "profile", BIT(RUN), "paper or easyedit: a column of defaults (paper)"},

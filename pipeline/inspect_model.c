@@ -8,6 +8,7 @@
 #include "model/config.h"
 #include "model/encoder.h"
 #include "pipeline/command_model.h"
+#include "pipeline/judge_labels.h"
 
 /* Appends a count with a comma between thousands. */
 static int put_count(struct dinm_buffer *out, uint64_t count, struct dinm_error *err)
@@ -134,6 +135,30 @@ out:
     return status;
 }
 
+/* The labels, and those that a run would take for unsafe by itself. */
+static int put_labels(const char *folder, size_t n_labels, struct dinm_buffer *out,
+                      struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_judge_labels labels = {0};
+    struct dinm_error unclear = {0};
+    char *path = dinm_path_join(folder, "config.json", err);
+    TRY(path ? DINM_OK : DINM_FAILED);
+    TRY(dinm_judge_labels_read(&labels, path, n_labels, err));
+    const int chosen = dinm_judge_labels_choose(&labels, "", folder, &unclear);
+    if (chosen != DINM_OK && chosen != DINM_USAGE) {
+        TRY(dinm_fail(err, chosen, "%s", unclear.text));
+    }
+    TRY(dinm_judge_labels_describe(&labels, out, err));
+    TRY(dinm_buffer_append_text(
+        out, chosen == DINM_OK ? "\n" : "not told by the names: judge.unsafe_label is needed\n",
+        err));
+out:
+    dinm_judge_labels_free(&labels);
+    free(path);
+    return status;
+}
+
 static int put_encoder(const char *folder, struct dinm_buffer *out, struct dinm_error *err)
 {
     int status = DINM_OK;
@@ -141,15 +166,18 @@ static int put_encoder(const char *folder, struct dinm_buffer *out, struct dinm_
     TRY(dinm_encoder_config_load(&c, folder, err));
     TRY(dinm_buffer_append_format(out, err,
                                   "%s\n"
-                                  "  classifier of RoBERTa type, %zu labels\n"
+                                  "  classifier of RoBERTa type, %zu label%s\n"
                                   "  layers        %zu\n"
                                   "  width         %zu; %zu heads of %zu\n"
                                   "  feed-forward  %zu\n"
                                   "  vocabulary    %zu\n"
-                                  "  longest text  %zu tokens\n",
-                                  folder, c.n_labels, c.n_layers, c.d_model, c.n_heads,
+                                  "  longest text  %zu tokens\n"
+                                  "  labels        ",
+                                  folder, c.n_labels, c.n_labels == 1 ? "" : "s", c.n_layers,
+                                  c.d_model, c.n_heads,
                                   c.d_model / c.n_heads, c.d_ff, c.n_vocab,
                                   dinm_encoder_max_tokens(&c)));
+    TRY(put_labels(folder, c.n_labels, out, err));
 out:
     return status;
 }

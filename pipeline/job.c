@@ -7,6 +7,7 @@
 #include "io/mem.h"
 #include "pipeline/cut.h"
 #include "pipeline/locate.h"
+#include "pipeline/refusal.h"
 
 /* This stage's layers. */
 static int open_slice(struct dinm_job *job, const char *folder, struct dinm_error *err)
@@ -55,27 +56,6 @@ out:
     return status;
 }
 
-static int open_judge(struct dinm_job *job, struct dinm_error *err)
-{
-    int status = DINM_OK;
-    const char *folder = job->settings->judge.path;
-    TRY(dinm_encoder_open(&job->judge, folder, err));
-    TRY(dinm_tokenizer_open(&job->judge_tokenizer, folder, err));
-    const struct dinm_encoder_config *c = dinm_encoder_get_config(job->judge);
-    if (c->n_labels < 2) {
-        TRY(dinm_fail(err, DINM_FAILED, "%s: expected a classifier with 2 labels, found %zu",
-                      folder, c->n_labels));
-    }
-    size_t n_ids = dinm_tokenizer_n_vocab(job->judge_tokenizer);
-    if (n_ids > c->n_vocab) {
-        TRY(dinm_fail(err, DINM_FAILED,
-                      "%s: the tokenizer has ids up to %zu, the embedding only %zu rows", folder,
-                      n_ids - 1, c->n_vocab));
-    }
-out:
-    return status;
-}
-
 static int open_inputs(struct dinm_job *job, struct dinm_error *err)
 {
     int status = DINM_OK;
@@ -90,7 +70,7 @@ static int open_inputs(struct dinm_job *job, struct dinm_error *err)
         TRY(dinm_questions_load(&job->questions, s->evaluate.kqa, err));
     }
     TRY(open_language_model(job, err));
-    TRY(open_judge(job, err));
+    TRY(dinm_judge_model_open(&job->judge, s, err));
     TRY(dinm_prompt_table_build(&job->prompts, s, &job->cases, &job->questions, err));
     TRY(dinm_locate_encode(job, err));
 out:
@@ -138,11 +118,16 @@ out:
     return status;
 }
 
-static int digest_judge(const char *folder, uint64_t *digest, struct dinm_error *err)
+static int digest_judge(const struct dinm_settings *s, uint64_t *digest, struct dinm_error *err)
 {
     int status = DINM_OK;
+    const char *folder = s->judge.path;
     uint64_t tokenizer = 0;
     struct dinm_checkpoint checkpoint = {0};
+    if (dinm_judge_is_refusal(s)) {
+        *digest = dinm_refusal_digest();
+        return DINM_OK;
+    }
     TRY(dinm_checkpoint_open(&checkpoint, folder, err));
     TRY(digest_model(&checkpoint, folder, digest, err));
     TRY(digest_tokenizer(folder, &tokenizer, err));
@@ -169,7 +154,7 @@ static int digest_inputs(struct dinm_job *job, struct dinm_error *err)
     TRY(dinm_settings_digest(s, &d->settings, err));
     TRY(digest_model(&job->slice.checkpoint, s->model.path, &d->model, err));
     TRY(digest_tokenizer(s->model.path, &d->tokenizer, err));
-    TRY(digest_judge(s->judge.path, &d->judge, err));
+    TRY(digest_judge(s, &d->judge, err));
     TRY(dinm_file_digest(s->cases.path, &d->cases, err));
     d->cases = digest_selection(&job->cases, d->cases);
     if (job->questions.n_questions > 0) {
@@ -239,8 +224,7 @@ void dinm_job_close_all(struct dinm_job *job)
     free(job->responses);
     dinm_prompt_table_free(&job->prompts);
     dinm_job_release_model(job);
-    dinm_encoder_close(job->judge);
-    dinm_tokenizer_close(job->judge_tokenizer);
+    dinm_judge_model_close(&job->judge);
     dinm_tokenizer_close(job->tokenizer);
     dinm_questions_free(&job->questions);
     dinm_cases_free(&job->cases);

@@ -6,11 +6,11 @@
 #include "io/archive.h"
 #include "io/cases.h"
 #include "io/tokenizer.h"
-#include "model/encoder.h"
 #include "model/slice.h"
 #include "pipeline/generate.h"
 #include "pipeline/grid.h"
 #include "pipeline/journal.h"
+#include "pipeline/judge_model.h"
 #include "pipeline/prompts.h"
 #include "pipeline/settings.h"
 #include "pipeline/stage.h"
@@ -33,8 +33,7 @@ struct dinm_job {
     struct dinm_slice slice;              /* owns until the judge phase: this stage's layers */
     struct dinm_stage stage;              /* owns until then, too */
     struct dinm_generator generator;      /* owns until then, too */
-    struct dinm_encoder *judge;           /* owns */
-    struct dinm_tokenizer *judge_tokenizer; /* owns */
+    struct dinm_judge_model judge;        /* owns */
     struct dinm_prompt_table prompts;     /* owns */
     struct dinm_response_ids *responses;  /* owns: [n_cases] */
     struct dinm_digests digests;

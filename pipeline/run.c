@@ -204,6 +204,17 @@ out:
     return status;
 }
 
+/* Which labels are unsafe decides every result, so it is said. */
+static void introduce_judge(const struct dinm_job *job)
+{
+    struct dinm_error ignored = {0};
+    struct dinm_buffer words = {0};
+    if (dinm_judge_model_describe(&job->judge, job->settings, &words, &ignored) >= 0) {
+        dinm_log(DINM_LOG_NOTICE, "judge: %s", words.data);
+    }
+    dinm_buffer_free(&words);
+}
+
 static void introduce(const struct run *r)
 {
     const struct dinm_job *job = &r->job;
@@ -218,6 +229,9 @@ static void introduce(const struct run *r)
              job->cases.n_cases == 1 ? "" : "s", job->prompts.n_prompts, job->prompts.n_used,
              job->grid.size, job->grid.size == 1 ? "" : "s", job->grid.n_threads,
              job->grid.n_threads == 1 ? "" : "s");
+    if (wanted(r, DINM_JUDGE)) {
+        introduce_judge(job);
+    }
 }
 
 int dinm_run_all(MPI_Comm comm, const struct dinm_settings *settings,

@@ -98,10 +98,9 @@ int dinm_settings_check(const struct dinm_settings *s, struct dinm_error *err)
                              needed[i].what, needed[i].key, needed[i].flag);
         }
     }
-    if (strcmp(s->judge.path, "refusal") == 0) {
+    if (strcmp(s->judge.path, "refusal") == 0 && s->judge.unsafe_label[0] != '\0') {
         return dinm_fail(err, DINM_USAGE,
-                         "judge.path: the judge \"refusal\" is not built yet; give the folder of a "
-                         "safety classifier");
+                         "judge.unsafe_label needs a classifier, but judge.path is \"refusal\"");
     }
     TRY(check_sampling(s, err));
     TRY(check_edit(s, err));

@@ -30,7 +30,7 @@ enum dinm_kqa_on { DINM_KQA_NONE, DINM_KQA_FIRST, DINM_KQA_ALL };
 struct dinm_settings {
     enum dinm_profile profile;
     struct { char *path; enum dinm_compute compute; } model;
-    struct { char *path; } judge;                /* a folder, or "refusal" (later) */
+    struct { char *path, *unsafe_label; } judge; /* path: a folder, or "refusal" */
     struct { char *path, *ids; int64_t limit; } cases;
     struct { char *template, *suffix; bool suffix_before, suffix_after; } prompt;
     struct {

@@ -78,6 +78,9 @@ const struct dinm_setting dinm_settings_table[] = {
     CHOICE(model.compute, computes, planned_computes, "f32", SAME, "arithmetic of the products"),
     PATH(judge.path, judges, "",
          "folder of the safety classifier (RoBERTa); or refusal: judge by phrases of refusal"),
+    TEXT(judge.unsafe_label, DINM_KIND_TEXT, "", SAME,
+         "name or number of the classifier's label that means unsafe, or several with commas; "
+         "empty: told by the names, LABEL_1 of two"),
     PATH(cases.path, NULL, "", "the SafeEdit case file"),
     TEXT(cases.ids, DINM_KIND_TEXT, "", SAME, "only these cases: 3,7-9; empty: all"),
     INT(cases.limit, 0, LARGEST, "0", "only so many of them, from the first; 0: all"),

@@ -30,6 +30,10 @@ static int open_encoder(struct dinm_train_model *m, const char *config_path, con
     struct dinm_encoder_config config = {0};
     struct dinm_encoder *encoder = NULL;
     TRY(dinm_encoder_config_read(&config, config_path, err));
+    if (config.n_labels < 2) {
+        TRY(dinm_fail(err, DINM_FAILED, "%s: a classifier with one label cannot be trained",
+                      config_path));
+    }
     m->n_params = dinm_encoder_n_params(&config);
     m->n_tensors = dinm_encoder_n_tensors(&config);
     m->max_tokens = dinm_encoder_max_tokens(&config);

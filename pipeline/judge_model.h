@@ -1,0 +1,32 @@
+/* What phase judge judges with: a classifier's folder, or phrases of refusal without a model. */
+#ifndef DINM_PIPELINE_JUDGE_MODEL_H
+#define DINM_PIPELINE_JUDGE_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "io/tokenizer.h"
+#include "model/encoder.h"
+#include "pipeline/judge_labels.h"
+#include "pipeline/settings.h"
+
+struct dinm_judge_model {
+    struct dinm_encoder *encoder;     /* owns; NULL: the judge is "refusal" */
+    struct dinm_tokenizer *tokenizer; /* owns; NULL then */
+    struct dinm_judge_labels labels;  /* owns; empty then */
+    size_t n_most;                    /* longest text in tokens; longer ones are cut */
+    size_t n_behind;                  /* of them, special tokens behind the text, which stay */
+};
+
+/* judge.path is the word "refusal". */
+bool dinm_judge_is_refusal(const struct dinm_settings *s);
+
+/* Local. judge.path and judge.unsafe_label decide. Maps the weights. Safe to close on failure. */
+int dinm_judge_model_open(struct dinm_judge_model *m, const struct dinm_settings *s,
+                          struct dinm_error *err);
+void dinm_judge_model_close(struct dinm_judge_model *m);
+
+/* Appends in words how it judges, for the head of a run. */
+int dinm_judge_model_describe(const struct dinm_judge_model *m, const struct dinm_settings *s,
+                              struct dinm_buffer *out, struct dinm_error *err);
+
+#endif
