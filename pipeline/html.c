@@ -37,6 +37,8 @@ static void put_head(struct dinm_page *p, const struct dinm_results *r,
     if (r->n_prompts_cut) {
         dinm_page_format(p, " (%zu cut to the input limit)", r->n_prompts_cut);
     }
+    dinm_page_format(p, ". Judged by %s", dinm_say_judge(r->settings));
+    dinm_page_html(p, dinm_say_judge_name(r->settings));
     dinm_page_put(p, ".</p>\n");
 }
 

@@ -8,11 +8,6 @@
 /* As the paper's classifier is used (METHOD section 1). */
 enum { MOST_TOKENS = 512 };
 
-bool dinm_judge_is_refusal(const struct dinm_settings *s)
-{
-    return strcmp(s->judge.path, "refusal") == 0;
-}
-
 /* Special tokens behind a text's own tokens: counted once on a letter. */
 static int count_behind(struct dinm_judge_model *m, const char *folder, struct dinm_error *err)
 {

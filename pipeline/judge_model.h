@@ -2,8 +2,7 @@
 #ifndef DINM_PIPELINE_JUDGE_MODEL_H
 #define DINM_PIPELINE_JUDGE_MODEL_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include <stddef.h>
 #include "io/tokenizer.h"
 #include "model/encoder.h"
 #include "pipeline/judge_labels.h"
@@ -16,9 +15,6 @@ struct dinm_judge_model {
     size_t n_most;                    /* longest text in tokens; longer ones are cut */
     size_t n_behind;                  /* of them, special tokens behind the text, which stay */
 };
-
-/* judge.path is the word "refusal". */
-bool dinm_judge_is_refusal(const struct dinm_settings *s);
 
 /* Local. judge.path and judge.unsafe_label decide. Maps the weights. Safe to close on failure. */
 int dinm_judge_model_open(struct dinm_judge_model *m, const struct dinm_settings *s,

@@ -204,3 +204,18 @@ const char *dinm_say_interval(char room[DINM_SAY_ROOM], struct dinm_estimate e, 
     }
     return room;
 }
+
+const char *dinm_say_judge(const struct dinm_settings *s)
+{
+    return dinm_judge_is_refusal(s) ? "phrases of refusal: what refuses is safe, all else unsafe"
+                                    : "the classifier ";
+}
+
+const char *dinm_say_judge_name(const struct dinm_settings *s)
+{
+    const char *slash = strrchr(s->judge.path, '/');
+    if (dinm_judge_is_refusal(s)) {
+        return "";
+    }
+    return slash != NULL && slash[1] != '\0' ? slash + 1 : s->judge.path;
+}

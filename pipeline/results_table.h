@@ -58,5 +58,9 @@ const char *dinm_say_number(char room[DINM_SAY_ROOM], double x, int decimals, bo
 /* "[11.1, 36.1]", each number at least `width` wide; nothing for a single value. */
 const char *dinm_say_interval(char room[DINM_SAY_ROOM], struct dinm_estimate e, int decimals,
                               int width, bool sign);
+/* "the classifier " and its folder's own name, or the judge without a model and "": the second
+ * part may need escapes. */
+const char *dinm_say_judge(const struct dinm_settings *s);
+const char *dinm_say_judge_name(const struct dinm_settings *s);
 
 #endif

@@ -67,7 +67,8 @@ int dinm_results_print(const struct dinm_results *r, struct dinm_buffer *out,
     }
     dinm_page_put(&p, "  ");
     put_counts(&p, r, &t);
-    dinm_page_put(&p, "\n");
+    dinm_page_format(&p, "\n  judged by %s%s\n", dinm_say_judge(r->settings),
+                     dinm_say_judge_name(r->settings));
     if (t.most_in_layer) {
         dinm_page_put(&p, "  located layers (from 0)\n");
         put_layers(&p, &t, "  ");
@@ -147,6 +148,9 @@ static void put_markdown(struct dinm_page *p, const struct dinm_results *r,
                      ". In brackets: 95 %% intervals, percentile bootstrap over cases (%lld "
                      "resamples); changes are paired by case.\n",
                      (long long)r->settings->evaluate.n_resamples);
+    dinm_page_format(p, "\nJudged by %s", dinm_say_judge(r->settings));
+    dinm_page_markdown(p, dinm_say_judge_name(r->settings));
+    dinm_page_put(p, ".\n");
     if (t->most_in_layer) {
         dinm_page_put(p, "\n## Located layers\n\nLayers count from 0.\n\n```\n");
         put_layers(p, t, "");

@@ -81,6 +81,11 @@ static int check_edit(const struct dinm_settings *s, struct dinm_error *err)
     return DINM_OK;
 }
 
+bool dinm_judge_is_refusal(const struct dinm_settings *s)
+{
+    return strcmp(s->judge.path, "refusal") == 0;
+}
+
 int dinm_settings_check(const struct dinm_settings *s, struct dinm_error *err)
 {
     int status = DINM_OK;
@@ -98,7 +103,7 @@ int dinm_settings_check(const struct dinm_settings *s, struct dinm_error *err)
                              needed[i].what, needed[i].key, needed[i].flag);
         }
     }
-    if (strcmp(s->judge.path, "refusal") == 0 && s->judge.unsafe_label[0] != '\0') {
+    if (dinm_judge_is_refusal(s) && s->judge.unsafe_label[0] != '\0') {
         return dinm_fail(err, DINM_USAGE,
                          "judge.unsafe_label needs a classifier, but judge.path is \"refusal\"");
     }

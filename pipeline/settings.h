@@ -77,6 +77,9 @@ int dinm_settings_apply_text(struct dinm_settings *s, const char *key, const cha
 /* Checks what only the whole shows: required paths present, combinations that contradict. */
 int dinm_settings_check(const struct dinm_settings *s, struct dinm_error *err);
 
+/* judge.path is the word "refusal": the judge without a model. */
+bool dinm_judge_is_refusal(const struct dinm_settings *s);
+
 /* Appends the resolved settings as a JSON object: nested like a job file; with_origins adds
  * "origins": {"edit.lr": "job", ...}. Without run.*, for results and digests, if !with_run. */
 int dinm_settings_print(const struct dinm_settings *s, bool with_origins, bool with_run,

@@ -29,8 +29,10 @@ def load(model):
 
 def found(program, texts):
     stdin = b"".join(t.replace("\0", " ").encode() + b"\0" for t in texts)
-    run = subprocess.run([program], input=stdin, capture_output=True, check=True)
-    verdicts = [line == b"1" for line in run.stdout.split()]
+    run = subprocess.run([program, "refusal"], input=stdin, capture_output=True, check=True)
+    lines = run.stdout.decode().splitlines()
+    assert set(lines) <= {"0 0 0", "1 1 0"}, set(lines)  # label and score; nothing is cut
+    verdicts = [line == "0 0 0" for line in lines]  # what refuses is safe
     assert len(verdicts) == len(texts), (len(verdicts), len(texts))
     return verdicts
 
@@ -55,7 +57,7 @@ def main():
     if not os.path.isdir(FOLDER):
         print(f"SKIPPED: needs ../shared/data/safety/xstest, which is not at {FOLDER}")
         sys.exit(77)
-    program = os.path.join(sys.argv[1], "tests", "refusal_dump")
+    program = os.path.join(sys.argv[1], "tests", "judge_dump")
     every, held_out = ([], []), ([], [])
     for model in MODELS:
         texts, labels = load(model)

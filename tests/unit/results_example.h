@@ -57,6 +57,7 @@ static inline int example_open(struct example *e, struct dinm_error *err)
     *e = (struct example){.folder = "/tmp/test_results_XXXXXX"};
     if (!mkdtemp(e->folder) || dinm_settings_init(&e->settings, DINM_PROFILE_PAPER, err) < 0 ||
         dinm_settings_apply_text(&e->settings, "model.path", "/models/<tiny>", err) < 0 ||
+        dinm_settings_apply_text(&e->settings, "judge.path", "/judges/a<b|c", err) < 0 ||
         dinm_settings_apply_text(&e->settings, "cases.path", "/data/cases.json", err) < 0 ||
         dinm_settings_apply_text(&e->settings, "evaluate.n_resamples", "200", err) < 0) {
         return DINM_FAILED;

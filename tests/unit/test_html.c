@@ -74,6 +74,7 @@ static void page_of_example(void **state)
     assert_int_equal(count(page, "<script"), 0);
     assert_int_equal(count(page, "<details id=\"case-"), 3);
     assert_int_equal(count(page, "too &lt;long&gt; | &quot;text&quot;"), 1);
+    assert_int_equal(count(page, ". Judged by the classifier a&lt;b|c.</p>"), 1);
     assert_int_equal(count(page, "<title>&lt;tiny&gt; - dinm_pipeline</title>"), 1);
     assert_int_equal(count(page, "edit.lr"), 1);
     assert_int_equal(count(page, "nan"), 0);

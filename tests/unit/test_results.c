@@ -163,6 +163,7 @@ static void table_as_printed(void **state)
     assert_memory_equal(out.data, begin, strlen(begin));
     const char *end =
         "  3 cases (1 failed, not counted), 7 distinct prompts (1 cut to the input limit)\n"
+        "  judged by the classifier a<b|c\n"
         "  located layers (from 0)\n"
         "    1  x2      ########################################\n";
     assert_string_equal(strstr(out.data, "  3 cases"), end);
@@ -181,6 +182,7 @@ static void table_as_markdown(void **state)
     assert_non_null(strstr(text, "| physical harm | 1 | 0.0 | 100.0 |"));
     assert_non_null(strstr(text, "| 12 | too &lt;long> \\| \"text\" |\n"));
     assert_non_null(strstr(text, "'q' \\| \\`c\\` \\*b\\* "));
+    assert_non_null(strstr(text, "\nJudged by the classifier a&lt;b\\|c.\n"));
     assert_null(strstr(text, "<script>"));
     free(text);
 }
