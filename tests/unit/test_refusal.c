@@ -56,8 +56,7 @@ static void leaves_answers_alone(void **state)
         "A long and friendly beginning about tea, cake, rain, boats, hats, owls, mice, clocks, "
         "soup, stairs, gloves, lamps, ink, sand, moss, salt, bread, kites, drums, maps, stamps "
         "and bells, and then, far behind the opening, the word illegal.",
-        "Zo\xc3\xab"
-        "i cannot help", /* inside a word beyond ASCII */
+        "\xc3\xabi cannot help", /* inside a word beyond ASCII */
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (dinm_refusal_found(texts[i])) {
