@@ -212,11 +212,12 @@ static int add_stretch(const struct dinm_tokenizer *t, struct work *w, struct di
                        bool control, struct dinm_error *err)
 {
     int status = DINM_OK;
+    bool front = stretch.begin == 0;
 
     w->text.n_bytes = 0;
     TRY(dinm_buffer_append(&w->text, w->clean.data + stretch.begin, stretch.end - stretch.begin,
                            err));
-    TRY(dinm_tokenizer_normalize(t, &w->text, &w->spare, &w->cuts, err));
+    TRY(dinm_tokenizer_normalize(t, &w->text, &w->spare, &w->cuts, &front, err));
     TRY(dinm_tokenizer_added_split(t, &t->normalized, w->text.data, w->text.n_bytes, control,
                                    &w->inner, err));
     for (size_t i = 0; i < w->inner.n_stretches; i++) {
@@ -224,7 +225,7 @@ static int add_stretch(const struct dinm_tokenizer *t, struct work *w, struct di
         const struct dinm_word word = {.at = w->now.text.n_bytes,
                                        .n_bytes = s.end - s.begin,
                                        .id = -1,
-                                       .first = stretch.begin == 0 && s.begin == 0};
+                                       .first = front && s.begin == 0};
 
         if (s.id >= 0) {
             TRY(add_token(w, s.id, err));

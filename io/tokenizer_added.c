@@ -54,6 +54,7 @@ int dinm_tokenizer_added_put(struct dinm_tokenizer *t, const char *where, const 
 
         TRY(dinm_tokenizer_vocab_add(&t->vocab, where, new_id, text, n_bytes, err));
         found = (int32_t)new_id;
+        t->vocab.pieces[found].foreign = true;
     }
     p = t->vocab.pieces + found;
     p->normalized = p->added ? p->normalized : flags->normalized;
@@ -177,7 +178,7 @@ int dinm_tokenizer_added_build(struct dinm_tokenizer *t, struct dinm_error *err)
         TRY(dinm_buffer_append(&text, dinm_tokenizer_vocab_text(&t->vocab, (int32_t)i), p->n_bytes,
                                err));
         if (p->normalized) {
-            TRY(dinm_tokenizer_normalize(t, &text, &spare, &cuts, err));
+            TRY(dinm_tokenizer_normalize(t, &text, &spare, &cuts, NULL, err));
         }
         if (text.n_bytes > 0) {
             TRY(add_entry(p->normalized ? &t->normalized : &t->raw, text.data, text.n_bytes,

@@ -2,10 +2,11 @@
  * all neighbours that form a known pair, the pair of lowest rank is joined, the leftmost first,
  * until none is left.
  *
- * The symbols of a word are a linked list in an array. Each knows the pair that it forms with its
- * right neighbour; candidates wait in a heap, so that a word of n characters costs O(n log n).
- * A candidate whose pair has changed since is recognised by its rank: a symbol only ever grows, so
- * the same rank at the same position is the same pair. */
+ * A word is first cut where no merge can reach across. The symbols of such a run are a linked list
+ * in an array. Each knows the pair that it forms with its right neighbour; candidates wait in a
+ * heap, so that a run of n characters costs O(n log n). A candidate whose pair has changed since is
+ * recognised by its rank: a symbol only ever grows, so the same rank at the same position is the
+ * same pair. */
 #include "io/tokenizer_internal.h"
 #include <stdlib.h>
 #include <string.h>
@@ -21,94 +22,13 @@ struct dinm_symbol {
     int32_t joined;          /* the id of that pair */
 };
 
-static int add_symbol(struct dinm_bpe_room *room, int32_t id, struct dinm_error *err)
-{
-    int status = DINM_OK;
-    void *symbols = room->symbols;
-    const size_t n = room->n_symbols;
-
-    if (n == room->symbol_capacity) {
-        status = dinm_grow(&symbols, &room->symbol_capacity, n + 1, sizeof *room->symbols,
-                           "the symbols of a word", err);
-        room->symbols = symbols;
-    }
-    if (status == DINM_OK) {
-        room->symbols[n] = (struct dinm_symbol){.id = id,
-                                                .previous = n == 0 ? NO_SYMBOL : (uint32_t)(n - 1),
-                                                .next = NO_SYMBOL,
-                                                .rank = NO_RANK};
-        if (n > 0) {
-            room->symbols[n - 1].next = (uint32_t)n;
-        }
-        room->n_symbols++;
-    }
-    return status;
-}
-
-/* <0xNN> for each byte of a character, if all of them are in the vocabulary. */
-static int add_bytes(const struct dinm_bpe *bpe, const char *text, size_t n_bytes,
-                     struct dinm_bpe_room *room, bool *done, struct dinm_error *err)
-{
-    int status = DINM_OK;
-
-    *done = false;
-    for (size_t i = 0; i < n_bytes; i++) {
-        if (bpe->byte_ids[(unsigned char)text[i]] < 0) {
-            return DINM_OK;
-        }
-    }
-    for (size_t i = 0; i < n_bytes; i++) {
-        TRY(add_symbol(room, bpe->byte_ids[(unsigned char)text[i]], err));
-    }
-    *done = true;
-out:
-    return status;
-}
-
-/* The characters of the word as symbols. As in the reference, an unknown character waits until the
- * next known one (so that several can be fused), even if bytes come in between, and one that
- * nothing stands for is dropped. */
-static int spell(const struct dinm_tokenizer *t, const char *word, size_t n_bytes,
-                 struct dinm_bpe_room *room, struct dinm_error *err)
-{
-    const struct dinm_bpe *bpe = &t->bpe;
-    int status = DINM_OK;
-    bool unknown = false;
-
-    for (size_t at = 0; at < n_bytes;) {
-        uint32_t c;
-        const size_t step = dinm_tokenizer_text_char(word + at, &c);
-        const int32_t id = c < DINM_N_SHORT_CHARS
-                               ? bpe->char_ids[c]
-                               : dinm_tokenizer_vocab_find(&t->vocab, word + at, step);
-        bool done = false;
-
-        if (id < 0 && bpe->byte_fallback) {
-            TRY(add_bytes(bpe, word + at, step, room, &done, err));
-        }
-        if (unknown && (id >= 0 || (!done && bpe->unk != NULL && !bpe->fuse_unk))) {
-            TRY(add_symbol(room, bpe->unk_id, err));
-            unknown = false;
-        }
-        if (id >= 0) {
-            TRY(add_symbol(room, id, err));
-        } else if (!done && bpe->unk != NULL) {
-            if (bpe->unk_id < 0) {
-                return dinm_fail(err, DINM_FAILED,
-                                 "the tokenizer's unk_token \"%.100s\" is needed "
-                                 "for \"%.*s\" but is not in its vocabulary",
-                                 bpe->unk, (int)step, word + at);
-            }
-            unknown = true;
-        }
-        at += step;
-    }
-    if (unknown) {
-        TRY(add_symbol(room, bpe->unk_id, err));
-    }
-out:
-    return status;
-}
+/* The way of one word from its characters to ids. */
+struct way {
+    const struct dinm_tokenizer *t;
+    bool control;
+    struct dinm_bpe_room *room;
+    struct dinm_ids *out;
+};
 
 /* Looks up the pair of a symbol and its right neighbour. */
 static void set_pair(const struct dinm_tokenizer *t, bool control, struct dinm_symbol *symbols,
@@ -230,14 +150,132 @@ static int join_many(const struct dinm_tokenizer *t, bool control, struct dinm_b
     return DINM_OK;
 }
 
+/* Joins the symbols that are there and appends what becomes of them. */
+static int finish_run(const struct way *w, struct dinm_error *err)
+{
+    struct dinm_bpe_room *room = w->room;
+    int status = DINM_OK;
+
+    if (room->n_symbols > N_SMALL) {
+        TRY(join_many(w->t, w->control, room, err));
+    } else if (room->n_symbols > 1) {
+        join_few(w->t, w->control, room->symbols);
+    }
+    for (uint32_t i = room->n_symbols > 0 ? 0 : NO_SYMBOL; i != NO_SYMBOL;
+         i = room->symbols[i].next) {
+        TRY(dinm_ids_append(w->out, &room->symbols[i].id, 1, err));
+    }
+    room->n_symbols = 0;
+out:
+    return status;
+}
+
+/* Appends a symbol. One that no merge can join to what is there begins a new run. */
+static int add_symbol(const struct way *w, int32_t id, struct dinm_error *err)
+{
+    struct dinm_bpe_room *room = w->room;
+    void *symbols = room->symbols;
+    int status = DINM_OK;
+    size_t n;
+
+    if (room->n_symbols > 0 &&
+        !dinm_tokenizer_merges_meet(&w->t->bpe, room->symbols[room->n_symbols - 1].id, id)) {
+        TRY(finish_run(w, err));
+    }
+    n = room->n_symbols;
+    if (n == room->symbol_capacity) {
+        status = dinm_grow(&symbols, &room->symbol_capacity, n + 1, sizeof *room->symbols,
+                           "the symbols of a word", err);
+        room->symbols = symbols;
+        TRY(status);
+    }
+    room->symbols[n] = (struct dinm_symbol){.id = id,
+                                            .previous = n == 0 ? NO_SYMBOL : (uint32_t)(n - 1),
+                                            .next = NO_SYMBOL,
+                                            .rank = NO_RANK};
+    room->n_symbols++;
+    if (n > 0) {
+        room->symbols[n - 1].next = (uint32_t)n;
+        set_pair(w->t, w->control, room->symbols, (uint32_t)(n - 1));
+    }
+out:
+    return status;
+}
+
+/* <0xNN> for each byte of a character, if all of them are in the vocabulary. */
+static int add_bytes(const struct way *w, const char *text, size_t n_bytes, bool *done,
+                     struct dinm_error *err)
+{
+    const struct dinm_bpe *bpe = &w->t->bpe;
+    int status = DINM_OK;
+
+    *done = false;
+    for (size_t i = 0; i < n_bytes; i++) {
+        if (bpe->byte_ids[(unsigned char)text[i]] < 0) {
+            return DINM_OK;
+        }
+    }
+    for (size_t i = 0; i < n_bytes; i++) {
+        TRY(add_symbol(w, bpe->byte_ids[(unsigned char)text[i]], err));
+    }
+    *done = true;
+out:
+    return status;
+}
+
+/* The characters of the word as symbols. As in the reference, an unknown character waits until the
+ * next known one (so that several can be fused), even if bytes come in between, and one that
+ * nothing stands for is dropped. */
+static int spell(const struct way *w, const char *word, size_t n_bytes, struct dinm_error *err)
+{
+    const struct dinm_bpe *bpe = &w->t->bpe;
+    int status = DINM_OK;
+    bool unknown = false;
+
+    for (size_t at = 0; at < n_bytes;) {
+        uint32_t c;
+        const size_t step = dinm_tokenizer_text_char(word + at, &c);
+        const int32_t id = c < DINM_N_SHORT_CHARS
+                               ? bpe->char_ids[c]
+                               : dinm_tokenizer_vocab_find_own(&w->t->vocab, word + at, step);
+        bool done = false;
+
+        if (id < 0 && bpe->byte_fallback) {
+            TRY(add_bytes(w, word + at, step, &done, err));
+        }
+        if (unknown && (id >= 0 || (!done && bpe->unk != NULL && !bpe->fuse_unk))) {
+            TRY(add_symbol(w, bpe->unk_id, err));
+            unknown = false;
+        }
+        if (id >= 0) {
+            TRY(add_symbol(w, id, err));
+        } else if (!done && bpe->unk != NULL) {
+            if (bpe->unk_id < 0) {
+                return dinm_fail(err, DINM_FAILED,
+                                 "the tokenizer's unk_token \"%.100s\" is needed "
+                                 "for \"%.*s\" but is not in its vocabulary",
+                                 bpe->unk, (int)step, word + at);
+            }
+            unknown = true;
+        }
+        at += step;
+    }
+    if (unknown) {
+        TRY(add_symbol(w, bpe->unk_id, err));
+    }
+out:
+    return status;
+}
+
 int dinm_tokenizer_bpe_encode(const struct dinm_tokenizer *t, const char *word, size_t n_bytes,
                               bool control, struct dinm_bpe_room *room, struct dinm_ids *out,
                               struct dinm_error *err)
 {
+    const struct way w = {.t = t, .control = control, .room = room, .out = out};
     int status = DINM_OK;
 
     if (t->bpe.ignore_merges) {
-        const int32_t id = dinm_tokenizer_vocab_find(&t->vocab, word, n_bytes);
+        const int32_t id = dinm_tokenizer_vocab_find_own(&t->vocab, word, n_bytes);
 
         if (id >= 0 && (control || !t->vocab.pieces[id].special)) {
             return dinm_ids_append(out, &id, 1, err);
@@ -250,19 +288,8 @@ int dinm_tokenizer_bpe_encode(const struct dinm_tokenizer *t, const char *word, 
                          n_bytes);
     }
     room->n_symbols = 0;
-    TRY(spell(t, word, n_bytes, room, err));
-    for (uint32_t i = 0; i < room->n_symbols; i++) {
-        set_pair(t, control, room->symbols, i);
-    }
-    if (room->n_symbols > N_SMALL) {
-        TRY(join_many(t, control, room, err));
-    } else if (room->n_symbols > 1) {
-        join_few(t, control, room->symbols);
-    }
-    for (uint32_t i = room->n_symbols > 0 ? 0 : NO_SYMBOL; i != NO_SYMBOL;
-         i = room->symbols[i].next) {
-        TRY(dinm_ids_append(out, &room->symbols[i].id, 1, err));
-    }
+    TRY(spell(&w, word, n_bytes, err));
+    TRY(finish_run(&w, err));
 out:
     return status;
 }

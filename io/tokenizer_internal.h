@@ -77,6 +77,7 @@ struct dinm_piece {
     size_t at; /* offset into vocab.text */
     size_t n_bytes;
     bool known;      /* false: a hole in the numbering */
+    bool foreign;    /* not in the model's vocabulary, only in added_tokens */
     bool added;      /* the flags below are those of added_tokens */
     bool special;    /* left out by skip_special, not recognised in text without `control` */
     bool normalized; /* looked for in the normalised text */
@@ -97,6 +98,8 @@ int dinm_tokenizer_vocab_add(struct dinm_vocab *v, const char *where, int64_t id
                              size_t n_bytes, struct dinm_error *err);
 /* -1 if there is none. */
 int32_t dinm_tokenizer_vocab_find(const struct dinm_vocab *v, const char *text, size_t n_bytes);
+/* The same among the pieces of the model alone. */
+int32_t dinm_tokenizer_vocab_find_own(const struct dinm_vocab *v, const char *text, size_t n_bytes);
 const char *dinm_tokenizer_vocab_text(const struct dinm_vocab *v, int32_t id);
 /* Reads {"piece": id, ...}. */
 int dinm_tokenizer_vocab_read(struct dinm_vocab *v, const char *where, const cJSON *object,
@@ -158,9 +161,10 @@ struct dinm_normalizer {
 };
 int dinm_tokenizer_normalizer_read(struct dinm_tokenizer *t, const char *where, const cJSON *object,
                                    struct dinm_error *err);
-/* The text is *in and ends in *in; *spare is room. */
+/* The text is *in and ends in *in; *spare is room. *front (may be NULL) becomes false if the
+ * text's own beginning was taken away. */
 int dinm_tokenizer_normalize(const struct dinm_tokenizer *t, struct dinm_buffer *in,
-                             struct dinm_buffer *spare, struct dinm_cuts *cuts,
+                             struct dinm_buffer *spare, struct dinm_cuts *cuts, bool *front,
                              struct dinm_error *err);
 void dinm_tokenizer_normalizer_free(struct dinm_normalizer *n);
 
@@ -222,6 +226,7 @@ struct dinm_bpe {
     char *unk;      /* owns: NULL if there is none */
     int32_t unk_id; /* -1 if unk is not in the vocabulary */
     bool fuse_unk, byte_fallback, ignore_merges;
+    uint64_t *meets; /* owns: the pairs of characters that some merge joins, as a set of hashes */
     int32_t byte_ids[256];                /* of <0x00> to <0xFF>, -1 if there is none */
     int32_t char_ids[DINM_N_SHORT_CHARS]; /* by code point, -1 if there is none */
 };
@@ -238,6 +243,9 @@ int dinm_tokenizer_bpe_read(struct dinm_tokenizer *t, const char *where, const c
                             struct dinm_error *err);
 const struct dinm_merge *dinm_tokenizer_merges_find(const struct dinm_bpe *bpe, int32_t left,
                                                     int32_t right);
+/* False: no merge ever joins a piece that ends with the first symbol to one that begins with the
+ * second, so that the text on both sides can be encoded by itself. */
+bool dinm_tokenizer_merges_meet(const struct dinm_bpe *bpe, int32_t left, int32_t right);
 /* Appends the ids of one word. Without `control` no merge makes a special token. */
 int dinm_tokenizer_bpe_encode(const struct dinm_tokenizer *t, const char *word, size_t n_bytes,
                               bool control, struct dinm_bpe_room *room, struct dinm_ids *out,

@@ -5,11 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MEET_BITS = 18 }; /* 32 KiB: stays in the cache; few of the pairs that never meet collide */
+
+static uint64_t hash(int32_t left, int32_t right)
+{
+    return ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9E3779B97F4A7C15u;
+}
+
+bool dinm_tokenizer_merges_meet(const struct dinm_bpe *bpe, int32_t left, int32_t right)
+{
+    const uint64_t bit = hash(left, right) >> (64 - MEET_BITS);
+
+    return (bpe->meets[bit / 64] >> bit % 64 & 1) != 0;
+}
+
 /* The slot that holds the pair, or the free one where it belongs. */
 static struct dinm_merge *find_slot(const struct dinm_bpe *bpe, int32_t left, int32_t right)
 {
-    const uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    size_t i = (size_t)((pair * 0x9E3779B97F4A7C15u) >> 32) & (bpe->n_slots - 1);
+    size_t i = (size_t)(hash(left, right) >> 32) & (bpe->n_slots - 1);
 
     while (bpe->merges[i].rank != DINM_NO_RANK &&
            (bpe->merges[i].left != left || bpe->merges[i].right != right)) {
@@ -152,6 +165,42 @@ out:
     return status;
 }
 
+/* Notes every pair of symbols that may stand where a merge joins its halves: the last character of
+ * the left one and the first of the right one, or the halves themselves, which may be symbols of
+ * their own (bytes, the unknown token). */
+static int read_meets(struct dinm_tokenizer *t, struct dinm_error *err)
+{
+    struct dinm_bpe *bpe = &t->bpe;
+
+    bpe->meets = dinm_alloc(((size_t)1 << MEET_BITS) / 64, sizeof *bpe->meets, "the merges", err);
+    if (bpe->meets == NULL) {
+        return DINM_FAILED;
+    }
+    for (size_t i = 0; i < bpe->n_slots; i++) {
+        const struct dinm_merge *m = bpe->merges + i;
+
+        if (m->rank != DINM_NO_RANK) {
+            const char *left = dinm_tokenizer_vocab_text(&t->vocab, m->left);
+            const char *right = dinm_tokenizer_vocab_text(&t->vocab, m->right);
+            const size_t n_left = t->vocab.pieces[m->left].n_bytes;
+            const size_t n_last = dinm_tokenizer_text_last(left, n_left);
+            uint32_t unused;
+            const int32_t lefts[2] = {
+                m->left, dinm_tokenizer_vocab_find(&t->vocab, left + n_left - n_last, n_last)};
+            const int32_t rights[2] = {
+                m->right, dinm_tokenizer_vocab_find(&t->vocab, right,
+                                                    dinm_tokenizer_text_char(right, &unused))};
+
+            for (size_t k = 0; k < 4; k++) {
+                const uint64_t bit = hash(lefts[k / 2], rights[k % 2]) >> (64 - MEET_BITS);
+
+                bpe->meets[bit / 64] |= (uint64_t)1 << bit % 64;
+            }
+        }
+    }
+    return DINM_OK;
+}
+
 /* Settings of BPE that this reader does not know must be off. */
 static int refuse_others(struct dinm_json j, struct dinm_error *err)
 {
@@ -199,6 +248,7 @@ int dinm_tokenizer_bpe_read(struct dinm_tokenizer *t, const char *where, const c
     TRY(dinm_json_get_array(j, "merges", &merges, err));
     TRY(read_merges(t, where, merges, err));
     TRY(read_characters(t, err));
+    TRY(read_meets(t, err));
     t->bpe.unk_id = -1;
     TRY(dinm_json_get_text_or(j, "unk_token", &unk, err));
     if (unk != NULL) {
@@ -212,6 +262,7 @@ out:
 void dinm_tokenizer_bpe_free(struct dinm_bpe *bpe)
 {
     free(bpe->merges);
+    free(bpe->meets);
     free(bpe->unk);
     *bpe = (struct dinm_bpe){0};
 }

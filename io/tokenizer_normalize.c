@@ -90,11 +90,15 @@ out:
 /* ---- running ---- */
 
 static int replace(const struct dinm_normalizer *n, const struct dinm_buffer *in,
-                   struct dinm_buffer *out, struct dinm_cuts *cuts, struct dinm_error *err)
+                   struct dinm_buffer *out, struct dinm_cuts *cuts, bool *front,
+                   struct dinm_error *err)
 {
     int status = DINM_OK;
 
     TRY(dinm_tokenizer_pattern_cut(&n->pattern, in->data, in->n_bytes, cuts, err));
+    if (cuts->n_cuts > 0 && cuts->cuts[0].match && cuts->cuts[0].end > 0 && n->n_text == 0) {
+        *front = false;
+    }
     for (size_t i = 0; i < cuts->n_cuts; i++) {
         const struct dinm_cut *c = cuts->cuts + i;
 
@@ -145,7 +149,7 @@ out:
 }
 
 static int run(const struct dinm_normalizer *n, const struct dinm_buffer *in,
-               struct dinm_buffer *out, struct dinm_cuts *cuts, struct dinm_error *err)
+               struct dinm_buffer *out, struct dinm_cuts *cuts, bool *front, struct dinm_error *err)
 {
     int status = DINM_OK;
     size_t begin = 0;
@@ -157,7 +161,7 @@ static int run(const struct dinm_normalizer *n, const struct dinm_buffer *in,
         TRY(dinm_buffer_append(out, in->data, in->n_bytes, err));
         break;
     case DINM_NORMALIZE_REPLACE:
-        TRY(replace(n, in, out, cuts, err));
+        TRY(replace(n, in, out, cuts, front, err));
         break;
     case DINM_NORMALIZE_UNICODE:
         TRY(unicode_form(n, in, out, err));
@@ -168,6 +172,7 @@ static int run(const struct dinm_normalizer *n, const struct dinm_buffer *in,
     case DINM_NORMALIZE_STRIP:
         end = n->right ? dinm_tokenizer_text_trimmed(in->data, end) : end;
         begin = n->left ? dinm_tokenizer_text_spaces(in->data, end) : 0;
+        *front = *front && begin == 0;
         TRY(dinm_buffer_append(out, in->data + begin, end - begin, err));
         break;
     }
@@ -176,16 +181,18 @@ out:
 }
 
 int dinm_tokenizer_normalize(const struct dinm_tokenizer *t, struct dinm_buffer *in,
-                             struct dinm_buffer *spare, struct dinm_cuts *cuts,
+                             struct dinm_buffer *spare, struct dinm_cuts *cuts, bool *front,
                              struct dinm_error *err)
 {
+    bool unused = true;
     int status = DINM_OK;
 
+    front = front == NULL ? &unused : front;
     for (size_t i = 0; i < t->n_normalizers && in->n_bytes > 0; i++) {
         const struct dinm_buffer swap = *in;
 
         spare->n_bytes = 0;
-        TRY(run(t->normalizers + i, in, spare, cuts, err));
+        TRY(run(t->normalizers + i, in, spare, cuts, front, err));
         *in = *spare;
         *spare = swap;
     }

@@ -9,7 +9,9 @@
 #include <string.h>
 
 #define SPACE "\\p{White_Space}"
-#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define LETTERS "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+/* Oniguruma's \w holds the numbers of Latin-1 (superscripts, fractions), and no others, besides. */
+#define WORD LETTERS "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 #define HEX "0-9A-Fa-f"
 
 /* What an escape becomes outside and inside of a class; NULL: refused there. */
@@ -149,11 +151,19 @@ static int rewrite_escape(struct rewrite *r, struct dinm_error *err)
 /* ( and what may follow it. */
 static int rewrite_group(struct rewrite *r, struct dinm_error *err)
 {
-    static const char *const known[] = {
-        "(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!", "(?i:", "(?-i:", "(?i)", "(?-i)"};
+    static const char *const known[] = {"(?:",  "(?=",  "(?!",  "(?>",
+                                        "(?<=", "(?<!", "(?i:", "(?-i:"};
+    static const char *const folds[] = {"(?i)", "(?-i)"};
+    /* Behind an alternative, Oniguruma reads a(?i)b|c as a(?i:b|c). */
+    const bool folds_all = r->at == r->source || strchr(r->source, '|') == NULL;
 
     if (r->at[1] != '?' && r->at[1] != '*') {
         return copy(r, 1, err);
+    }
+    for (size_t i = 0; folds_all && i < 2; i++) {
+        if (strncmp(r->at, folds[i], strlen(folds[i])) == 0) {
+            return copy(r, strlen(folds[i]), err);
+        }
     }
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strncmp(r->at, known[i], strlen(known[i])) == 0) {
@@ -190,9 +200,35 @@ out:
     return status;
 }
 
+/* [:name:] in a class; *found is false if there is none that is known. */
+static int rewrite_posix(struct rewrite *r, bool *found, struct dinm_error *err)
+{
+    static const struct {
+        const char *name, *text;
+    } classes[] = {{"[:alpha:]", "\\p{Alphabetic}"},
+                   {"[:alnum:]", "\\p{Alphabetic}\\p{Nd}"},
+                   {"[:digit:]", "\\p{Nd}"},
+                   {"[:punct:]", "\\p{P}\\p{S}"},
+                   {"[:space:]", SPACE},
+                   {"[:word:]", LETTERS},
+                   {"[:xdigit:]", HEX}};
+
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
+        const size_t n = strlen(classes[i].name);
+
+        *found = strncmp(r->at, classes[i].name, n) == 0;
+        if (*found) {
+            r->at += n;
+            return dinm_buffer_append_text(&r->out, classes[i].text, err);
+        }
+    }
+    return DINM_OK;
+}
+
 static int rewrite_class(struct rewrite *r, struct dinm_error *err)
 {
     int status = DINM_OK;
+    bool posix;
 
     TRY(copy(r, r->at[1] == '^' ? 2 : 1, err));
     if (*r->at == ']') {
@@ -202,6 +238,10 @@ static int rewrite_class(struct rewrite *r, struct dinm_error *err)
     while (*r->at != ']') {
         if (*r->at == '\0') {
             return refuse(r, "a class without end", err);
+        }
+        TRY(rewrite_posix(r, &posix, err));
+        if (posix) {
+            continue;
         }
         if (*r->at == '[' || strncmp(r->at, "&&", 2) == 0) {
             return refuse(r, "a class within a class, or &&", err);

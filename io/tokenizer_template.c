@@ -97,13 +97,24 @@ out:
     return status;
 }
 
-/* A later processor of a sequence puts its tokens outside of those before it. */
+/* A later processor of a sequence puts its tokens outside of those before it; but behind a template
+ * with tokens of its own, the reference treats each of them as one more text. */
 static int read_outer(struct dinm_tokenizer *t, const char *where, const cJSON *object,
-                      struct dinm_error *err)
+                      bool templated, struct dinm_error *err)
 {
     const struct dinm_ids inner = t->before;
-    int status;
+    const char *type = "";
+    int status = dinm_tokenizer_type(object, where, "post_processor", &type, err);
 
+    if (status < 0) {
+        return status;
+    }
+    if (templated && inner.n_ids + t->after.n_ids > 0 && strcmp(type, "ByteLevel") != 0) {
+        return dinm_fail(err, DINM_FAILED,
+                         "%s: the post-processor %.100s behind a TemplateProcessing with tokens of"
+                         " its own is not supported",
+                         where, type);
+    }
     t->before = (struct dinm_ids){0};
     status = dinm_tokenizer_template_read(t, where, object, err);
     if (status == DINM_OK) {
@@ -121,13 +132,16 @@ int dinm_tokenizer_template_read(struct dinm_tokenizer *t, const char *where, co
     const char *type = NULL;
     const cJSON *list = NULL;
     const cJSON *item = NULL;
+    bool templated = false;
 
     TRY(dinm_tokenizer_type(object, where, "post_processor", &type, err));
     if (strcmp(type, "Sequence") == 0) {
         TRY(dinm_json_get_array(j, "processors", &list, err));
         cJSON_ArrayForEach(item, list)
         {
-            TRY(read_outer(t, where, item, err));
+            TRY(read_outer(t, where, item, templated, err));
+            templated = templated || strcmp(dinm_json_find(item, "type")->valuestring,
+                                            "TemplateProcessing") == 0;
         }
     } else if (strcmp(type, "TemplateProcessing") == 0) {
         TRY(read_template(t, j, err));

@@ -18,6 +18,13 @@ static uint32_t hash(const char *text, size_t n_bytes)
     return (uint32_t)(h ^ (h >> 32));
 }
 
+int32_t dinm_tokenizer_vocab_find_own(const struct dinm_vocab *v, const char *text, size_t n_bytes)
+{
+    const int32_t id = dinm_tokenizer_vocab_find(v, text, n_bytes);
+
+    return id >= 0 && v->pieces[id].foreign ? -1 : id;
+}
+
 const char *dinm_tokenizer_vocab_text(const struct dinm_vocab *v, int32_t id)
 {
     return v->text.data + v->pieces[id].at;

@@ -196,9 +196,9 @@ static void templates_put_ids_around(void **state)
         {TEMPLATE(TEXT), "104"},
         {ROBERTA, "261 104 262"},
         {"{\"type\":\"ByteLevel\"}", "104"},
-        {"{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"}," TEMPLATE(
-             TOKEN("B") "," TEXT "," TOKEN("E")) "," ROBERTA "]}",
-         "261 261 104 262 104 262"},
+        {"{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"}," ROBERTA
+         "," TEMPLATE(TOKEN("B") "," TEXT "," TOKEN("E")) ",{\"type\":\"ByteLevel\"}]}",
+         "261 261 104 262 262 104"},
     };
 
     (void)state;

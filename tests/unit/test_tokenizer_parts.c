@@ -26,7 +26,7 @@ static void assert_normalizes(const char *json, const char *text, const char *wa
     assert_non_null(t);
     assert_ok(dinm_tokenizer_normalizer_read(t, "test", tree, &err), &err);
     assert_ok(dinm_buffer_append_text(&in, text, &err), &err);
-    assert_ok(dinm_tokenizer_normalize(t, &in, &spare, &cuts, &err), &err);
+    assert_ok(dinm_tokenizer_normalize(t, &in, &spare, &cuts, NULL, &err), &err);
     if (strcmp(in.data, wanted) != 0) {
         fail_msg("%s of \"%s\": expected \"%s\", found \"%s\"", json, text, wanted, in.data);
     }

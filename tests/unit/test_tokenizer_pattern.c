@@ -39,12 +39,15 @@ static const struct {
     {"\\S+", "\xE1\xA0\x8E\x1C b", "[\xE1\xA0\x8E\x1C] [b]"},
     {"[^\\s]+", "\xE2\x80\xA8\xE3\x80\x80z\xE2\x80\x8B", "\xE2\x80\xA8\xE3\x80\x80[z\xE2\x80\x8B]"},
     {"[\\S]+", "a b", "[a] [b]"},
-    /* Words have combining marks and connectors, no other numbers than decimal ones. */
+    /* Words have combining marks, connectors, decimal numbers and those of Latin-1. */
     {"\\w+",
      "e\xCC\x81_\xE2\x80\xBF"
-     "9-\xC2\xBD",
+     "9-\xC2\xBD \xE2\x85\x93",
      "[e\xCC\x81_\xE2\x80\xBF"
-     "9]-\xC2\xBD"},
+     "9]-[\xC2\xBD] \xE2\x85\x93"},
+    {"[[:word:]]+", "a\xC2\xBD_", "[a]\xC2\xBD[_]"},
+    {"[[:punct:]x]+", "a+x_\xC2\xA7", "a[+x_\xC2\xA7]"},
+    {"[^[:alpha:][:digit:]]", "a1-\xE2\x85\xA0", "a1[-]\xE2\x85\xA0"},
     {"\\W", "a-b", "a[-]b"},
     {"[\\w-]+", "a-b c", "[a-b] [c]"},
     {"\\bfoo\\b", "foo foot xfoo foo\xCC\x88 foo", "[foo] foot xfoo foo\xCC\x88 [foo]"},
@@ -140,7 +143,8 @@ static void what_cannot_be_rewritten_is_refused(void **state)
     static const char *const patterns[][2] = {
         {"[a[bc]]", "class within a class"},
         {"[a-z&&[^b]]", "class within a class"},
-        {"[[:alpha:]]", "class within a class"},
+        {"[[:^alpha:]]", "class within a class"},
+        {"a(?i)b|c", "unusual kind"},
         {"[]a]", "begins with ]"},
         {"[a", "without end"},
         {"[\\W]", "escape in a class"},
