@@ -181,9 +181,10 @@ void dinm_tokenizer_close(struct dinm_tokenizer *t)
 
 /* What one call of encode needs; a tokenizer itself is never written to. */
 struct work {
-    struct dinm_buffer clean;         /* the text as valid UTF-8 */
-    struct dinm_buffer text, spare;   /* a stretch of it, normalised */
-    struct dinm_stretches raw, inner; /* between added tokens, in clean and in text */
+    struct dinm_buffer clean;          /* the text as valid UTF-8 */
+    struct dinm_buffer text, spare;    /* a stretch of it, normalised */
+    struct dinm_mask mask, inner_mask; /* of clean and of text */
+    struct dinm_stretches raw, inner;  /* between added tokens, in clean and in text */
     struct dinm_words now, next;
     struct dinm_cuts cuts;
     struct dinm_bpe_room room;
@@ -194,6 +195,8 @@ static void free_work(struct work *w)
     dinm_buffer_free(&w->clean);
     dinm_buffer_free(&w->text);
     dinm_buffer_free(&w->spare);
+    dinm_tokenizer_mask_free(&w->mask);
+    dinm_tokenizer_mask_free(&w->inner_mask);
     free(w->raw.stretches);
     free(w->inner.stretches);
     dinm_tokenizer_words_free(&w->now);
@@ -209,7 +212,7 @@ static int add_token(struct work *w, int32_t id, struct dinm_error *err)
 
 /* Normalises a stretch of the text and takes from it the tokens that are looked for only now. */
 static int add_stretch(const struct dinm_tokenizer *t, struct work *w, struct dinm_stretch stretch,
-                       bool control, struct dinm_error *err)
+                       struct dinm_error *err)
 {
     int status = DINM_OK;
     bool front = stretch.begin == 0;
@@ -218,7 +221,9 @@ static int add_stretch(const struct dinm_tokenizer *t, struct work *w, struct di
     TRY(dinm_buffer_append(&w->text, w->clean.data + stretch.begin, stretch.end - stretch.begin,
                            err));
     TRY(dinm_tokenizer_normalize(t, &w->text, &w->spare, &w->cuts, &front, err));
-    TRY(dinm_tokenizer_added_split(t, &t->normalized, w->text.data, w->text.n_bytes, control,
+    TRY(dinm_tokenizer_mask_normalized(t, &w->mask, w->clean.data, stretch, &w->text,
+                                       &w->inner_mask, err));
+    TRY(dinm_tokenizer_added_split(t, &t->normalized, w->text.data, w->text.n_bytes, &w->inner_mask,
                                    &w->inner, err));
     for (size_t i = 0; i < w->inner.n_stretches; i++) {
         const struct dinm_stretch s = w->inner.stretches[i];
@@ -240,16 +245,17 @@ out:
 
 /* The text as words and added tokens, ready for the model. */
 static int make_words(const struct dinm_tokenizer *t, struct work *w, const char *text,
-                      size_t n_bytes, bool control, struct dinm_error *err)
+                      size_t n_bytes, const struct dinm_encode_options *options,
+                      struct dinm_error *err)
 {
     int status = DINM_OK;
 
-    TRY(dinm_tokenizer_text_repair(&w->clean, text, n_bytes, err));
-    TRY(dinm_tokenizer_added_split(t, &t->raw, w->clean.data, w->clean.n_bytes, control, &w->raw,
+    TRY(dinm_tokenizer_mask_clean(&w->mask, options, text, n_bytes, &w->clean, err));
+    TRY(dinm_tokenizer_added_split(t, &t->raw, w->clean.data, w->clean.n_bytes, &w->mask, &w->raw,
                                    err));
     for (size_t i = 0; i < w->raw.n_stretches; i++) {
         TRY(w->raw.stretches[i].id >= 0 ? add_token(w, w->raw.stretches[i].id, err)
-                                        : add_stretch(t, w, w->raw.stretches[i], control, err));
+                                        : add_stretch(t, w, w->raw.stretches[i], err));
     }
     for (size_t i = 0; i < t->n_splitters; i++) {
         TRY(dinm_tokenizer_split(t->splitters + i, &w->now, &w->next, &w->cuts, err));
@@ -262,11 +268,13 @@ int dinm_tokenizer_encode(const struct dinm_tokenizer *t, const char *text, size
                           struct dinm_encode_options options, struct dinm_ids *out,
                           struct dinm_error *err)
 {
+    /* No merge may make a special token of the user's words. */
+    const bool merges = options.control && options.n_plain == 0;
     const size_t before = out->n_ids;
     struct work w = {0};
     int status;
 
-    TRY(make_words(t, &w, text, n_bytes, options.control, err));
+    TRY(make_words(t, &w, text, n_bytes, &options, err));
     if (options.special) {
         TRY(dinm_ids_append(out, t->before.ids, t->before.n_ids, err));
     }
@@ -275,7 +283,7 @@ int dinm_tokenizer_encode(const struct dinm_tokenizer *t, const char *text, size
 
         TRY(word.id >= 0 ? dinm_ids_append(out, &word.id, 1, err)
                          : dinm_tokenizer_bpe_encode(t, w.now.text.data + word.at, word.n_bytes,
-                                                     options.control, &w.room, out, err));
+                                                     merges, &w.room, out, err));
     }
     if (options.special) {
         TRY(dinm_ids_append(out, t->after.ids, t->after.n_ids, err));

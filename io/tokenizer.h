@@ -38,11 +38,17 @@ int dinm_tokenizer_parse(struct dinm_tokenizer **out, const char *name, const ch
 
 /* Appends the ids of the text. With `special`, what the post-processor adds (BOS, EOS, <s> </s>)
  * is added. Text that spells a special token stays text: it never becomes a control id; pass
- * `control` to let the special tokens in the text be recognised (chat templates). Invalid UTF-8
- * is read as U+FFFD. */
+ * `control` to let the special tokens in the text be recognised (chat templates), but those that
+ * touch a span of `plain` (the user's words within the template). Nothing else depends on the
+ * spans: the ids are those of the whole text. Invalid UTF-8 is read as U+FFFD. */
+struct dinm_span {
+    size_t begin, end; /* bytes of the text */
+};
 struct dinm_encode_options {
     bool special;
     bool control;
+    const struct dinm_span *plain; /* borrows, for the call: [n_plain], in order and apart */
+    size_t n_plain;
 };
 int dinm_tokenizer_encode(const struct dinm_tokenizer *t, const char *text, size_t n_bytes,
                           struct dinm_encode_options options, struct dinm_ids *out,

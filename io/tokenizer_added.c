@@ -120,6 +120,7 @@ static int add_entry(struct dinm_added *a, const char *text, size_t n_bytes, int
     a->entries = entries;
     TRY(status);
     TRY(dinm_buffer_append(&a->text, text, n_bytes, err));
+    a->starts[(unsigned char)text[0]] = true;
     a->entries[a->n_entries++] =
         (struct dinm_added_entry){.at = a->text.n_bytes - n_bytes, .n_bytes = n_bytes, .id = id};
 out:
@@ -199,22 +200,28 @@ out:
 
 /* ---- finding ---- */
 
-/* The longest entry that the text begins with, or NULL. The entries that share the first k bytes
- * with the text are [low, high); each further byte narrows that. */
-static const struct dinm_added_entry *longest_entry(const struct dinm_added *a, const char *text,
-                                                    size_t n_bytes)
+/* The longest entry that the text has at `at` and may have there, or NULL. The entries that share
+ * the first k bytes with the text are [low, high); each further byte narrows that. */
+static const struct dinm_added_entry *longest_entry(const struct dinm_tokenizer *t,
+                                                    const struct dinm_added *a, const char *text,
+                                                    size_t at, size_t n_bytes,
+                                                    const struct dinm_mask *mask)
 {
     const struct dinm_added_entry *best = NULL;
     size_t low = 0;
     size_t high = a->n_entries;
 
+    text += at;
+    n_bytes -= at;
     for (size_t k = 0; low < high; k++) {
         const struct dinm_added_entry *e = a->entries + low;
         const unsigned char byte = (unsigned char)(k < n_bytes ? text[k] : 0);
         size_t bound = high;
 
         if (e->n_bytes == k) {
-            best = e;
+            if (!t->vocab.pieces[e->id].special || dinm_tokenizer_mask_allows(mask, at, at + k)) {
+                best = e;
+            }
             while (low < high && a->entries[low].n_bytes == k) {
                 low++;
             }
@@ -295,7 +302,7 @@ static int add_stretch(struct dinm_stretches *s, size_t begin, size_t end, int32
 }
 
 int dinm_tokenizer_added_split(const struct dinm_tokenizer *t, const struct dinm_added *a,
-                               const char *text, size_t n_bytes, bool control,
+                               const char *text, size_t n_bytes, const struct dinm_mask *mask,
                                struct dinm_stretches *s, struct dinm_error *err)
 {
     int status = DINM_OK;
@@ -303,11 +310,13 @@ int dinm_tokenizer_added_split(const struct dinm_tokenizer *t, const struct dinm
 
     s->n_stretches = 0;
     for (size_t at = 0; at < n_bytes && a->n_entries > 0;) {
-        const struct dinm_added_entry *e = longest_entry(a, text + at, n_bytes - at);
+        const struct dinm_added_entry *e = a->starts[(unsigned char)text[at]]
+                                               ? longest_entry(t, a, text, at, n_bytes, mask)
+                                               : NULL;
         const struct dinm_piece *p = e == NULL ? NULL : t->vocab.pieces + e->id;
         size_t begin = at;
         size_t end = at + (e == NULL ? 1 : e->n_bytes);
-        bool alone = e != NULL && (control || !p->special);
+        bool alone = e != NULL;
 
         at = end;
         if (alone && p->single_word) {
@@ -321,6 +330,7 @@ int dinm_tokenizer_added_split(const struct dinm_tokenizer *t, const struct dinm
         }
         if (p->rstrip) {
             end += dinm_tokenizer_text_spaces(text + end, n_bytes - end);
+            at = end; /* a token of blanks within those is none */
         }
         if (done < begin) {
             TRY(add_stretch(s, done, begin, -1, err));

@@ -11,6 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    N_KNOWN = 4096,   /* runs remembered, half a MiB */
+    N_KNOWN_IDS = 15, /* symbols of such a run */
+    N_BEFORE = 64     /* runs to wait for before it is worth it */
+};
 enum { N_SMALL = 24 }; /* up to here, looking at all symbols is faster than the heap */
 #define NO_RANK DINM_NO_RANK
 #define NO_SYMBOL UINT32_MAX
@@ -20,6 +25,12 @@ struct dinm_symbol {
     uint32_t previous, next; /* NO_SYMBOL at the ends */
     uint32_t rank;           /* of the pair with `next`; NO_RANK: no pair, or joined to the left */
     int32_t joined;          /* the id of that pair */
+};
+
+/* A short run and what became of it: text repeats itself. */
+struct dinm_known_run {
+    uint16_t n_symbols, n_ids; /* n_symbols 0: free */
+    int32_t symbols[N_KNOWN_IDS], ids[N_KNOWN_IDS];
 };
 
 /* The way of one word from its characters to ids. */
@@ -150,23 +161,93 @@ static int join_many(const struct dinm_tokenizer *t, bool control, struct dinm_b
     return DINM_OK;
 }
 
+/* Where the run would be remembered; NULL if it is too long or the text too short. */
+static struct dinm_known_run *find_known(struct dinm_bpe_room *room, bool *same)
+{
+    const size_t n = room->n_symbols;
+    struct dinm_known_run *k;
+    uint64_t hash = 0;
+
+    *same = false;
+    if (n > N_KNOWN_IDS || (room->known == NULL && ++room->n_runs < N_BEFORE)) {
+        return NULL;
+    }
+    if (room->known == NULL) {
+        room->known = dinm_alloc(N_KNOWN, sizeof *room->known, "known words", NULL);
+        if (room->known == NULL) { /* then it goes without */
+            room->n_runs = 0;
+            return NULL;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        hash = (hash ^ (uint64_t)(uint32_t)room->symbols[i].id) * 0x9E3779B97F4A7C15u;
+        hash ^= hash >> 32;
+    }
+    k = room->known + hash % N_KNOWN;
+    *same = k->n_symbols == n;
+    for (size_t i = 0; *same && i < n; i++) {
+        *same = k->symbols[i] == room->symbols[i].id;
+    }
+    return k;
+}
+
 /* Joins the symbols that are there and appends what becomes of them. */
-static int finish_run(const struct way *w, struct dinm_error *err)
+static int join_run(const struct way *w, struct dinm_error *err)
 {
     struct dinm_bpe_room *room = w->room;
     int status = DINM_OK;
 
+    for (uint32_t i = 0; i + 1 < room->n_symbols; i++) {
+        room->symbols[i].next = i + 1;
+    }
+    for (uint32_t i = 0; i < room->n_symbols; i++) {
+        set_pair(w->t, w->control, room->symbols, i);
+    }
     if (room->n_symbols > N_SMALL) {
         TRY(join_many(w->t, w->control, room, err));
-    } else if (room->n_symbols > 1) {
+    } else {
         join_few(w->t, w->control, room->symbols);
     }
-    for (uint32_t i = room->n_symbols > 0 ? 0 : NO_SYMBOL; i != NO_SYMBOL;
-         i = room->symbols[i].next) {
+    for (uint32_t i = 0; i != NO_SYMBOL; i = room->symbols[i].next) {
         TRY(dinm_ids_append(w->out, &room->symbols[i].id, 1, err));
     }
-    room->n_symbols = 0;
 out:
+    return status;
+}
+
+/* What a run becomes, from memory if it has been seen. */
+static int finish_run(const struct way *w, struct dinm_error *err)
+{
+    struct dinm_bpe_room *room = w->room;
+    const size_t n = room->n_symbols;
+    const size_t begin = w->out->n_ids;
+    struct dinm_known_run *k = NULL;
+    bool same = false;
+    int status = DINM_OK;
+
+    if (n < 2) {
+        TRY(n == 0 ? DINM_OK : dinm_ids_append(w->out, &room->symbols[0].id, 1, err));
+        goto out;
+    }
+    k = find_known(room, &same);
+    if (same) {
+        TRY(dinm_ids_append(w->out, k->ids, k->n_ids, err));
+        goto out;
+    }
+    if (k != NULL) {
+        k->n_symbols = 0;
+        for (size_t i = 0; i < n; i++) {
+            k->symbols[i] = room->symbols[i].id;
+        }
+    }
+    TRY(join_run(w, err));
+    if (k != NULL) {
+        k->n_symbols = (uint16_t)n;
+        k->n_ids = (uint16_t)(w->out->n_ids - begin);
+        memcpy(k->ids, w->out->ids + begin, k->n_ids * sizeof *k->ids);
+    }
+out:
+    room->n_symbols = 0;
     return status;
 }
 
@@ -194,10 +275,6 @@ static int add_symbol(const struct way *w, int32_t id, struct dinm_error *err)
                                             .next = NO_SYMBOL,
                                             .rank = NO_RANK};
     room->n_symbols++;
-    if (n > 0) {
-        room->symbols[n - 1].next = (uint32_t)n;
-        set_pair(w->t, w->control, room->symbols, (uint32_t)(n - 1));
-    }
 out:
     return status;
 }
@@ -298,5 +375,6 @@ void dinm_tokenizer_bpe_room_free(struct dinm_bpe_room *room)
 {
     free(room->symbols);
     free(room->heap);
+    free(room->known);
     *room = (struct dinm_bpe_room){0};
 }

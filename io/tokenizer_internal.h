@@ -114,6 +114,7 @@ struct dinm_added {
     size_t n_entries;
     size_t capacity;
     struct dinm_buffer text; /* owns: their bytes */
+    bool starts[256];        /* by a text's first byte: some entry begins with it */
 };
 /* A stretch of text between added tokens, or an added token. */
 struct dinm_stretch {
@@ -123,6 +124,13 @@ struct dinm_stretch {
 struct dinm_stretches {
     struct dinm_stretch *stretches; /* owns */
     size_t n_stretches;
+    size_t capacity;
+};
+/* Where special tokens count: nowhere without `control`, else outside of the spans. */
+struct dinm_mask {
+    bool control;
+    struct dinm_span *spans; /* owns */
+    size_t n_spans;
     size_t capacity;
 };
 /* Makes a token added; one that is not yet in the vocabulary gets the next free id. */
@@ -136,11 +144,25 @@ int dinm_tokenizer_added_flags(struct dinm_piece *flags, struct dinm_json j, boo
                                struct dinm_error *err);
 /* Builds t->raw and t->normalized from the vocabulary. To be called when all are known. */
 int dinm_tokenizer_added_build(struct dinm_tokenizer *t, struct dinm_error *err);
-/* Replaces s by the parts of the text in order; special tokens count only with `control`. */
+/* Replaces s by the parts of the text in order; special tokens count only where the mask allows. */
 int dinm_tokenizer_added_split(const struct dinm_tokenizer *t, const struct dinm_added *a,
-                               const char *text, size_t n_bytes, bool control,
+                               const char *text, size_t n_bytes, const struct dinm_mask *mask,
                                struct dinm_stretches *s, struct dinm_error *err);
 void dinm_tokenizer_added_free(struct dinm_added *a);
+
+/* ---- masks: tokenizer_mask.c ---- */
+
+bool dinm_tokenizer_mask_allows(const struct dinm_mask *m, size_t begin, size_t end);
+/* Appends the text to `clean` as valid UTF-8 and sets the mask for it. */
+int dinm_tokenizer_mask_clean(struct dinm_mask *m, const struct dinm_encode_options *options,
+                              const char *text, size_t n_bytes, struct dinm_buffer *clean,
+                              struct dinm_error *err);
+/* The mask for a stretch of the clean `text` that was normalised to `whole`. */
+int dinm_tokenizer_mask_normalized(const struct dinm_tokenizer *t, const struct dinm_mask *clean,
+                                   const char *text, struct dinm_stretch stretch,
+                                   const struct dinm_buffer *whole, struct dinm_mask *m,
+                                   struct dinm_error *err);
+void dinm_tokenizer_mask_free(struct dinm_mask *m);
 
 /* ---- normalizers: tokenizer_normalize.c ---- */
 
@@ -238,6 +260,8 @@ struct dinm_bpe_room {
     uint64_t *heap; /* owns: rank << 32 | position, smallest first */
     size_t n_heap;
     size_t heap_capacity;
+    struct dinm_known_run *known; /* owns: short runs by their hash; may be NULL */
+    size_t n_runs;                /* so far */
 };
 int dinm_tokenizer_bpe_read(struct dinm_tokenizer *t, const char *where, const cJSON *model,
                             struct dinm_error *err);

@@ -64,13 +64,64 @@ int dinm_prompt_question(const char *question, struct dinm_buffer *out, struct d
         question, asked ? "" : "?");
 }
 
-int dinm_prompt_encode(const struct dinm_tokenizer *t, const struct dinm_settings *s,
-                       const char *text, struct dinm_ids *out, struct dinm_error *err)
+/* The bytes of a prompt that are not the template's own: all of it if the prompt was made without
+ * the template, as those of general questions are. */
+static struct dinm_span user_part(const char *template, const char *text, size_t n_prompt)
 {
-    /* Only a template brings control tokens of its own. */
-    bool templated = strcmp(s->prompt.template, placeholder) != 0;
-    struct dinm_encode_options options = {.special = true, .control = templated};
-    return dinm_tokenizer_encode(t, text, strlen(text), options, out, err);
+    const char *hole = strstr(template, placeholder);
+    struct dinm_span all = {.begin = 0, .end = n_prompt};
+    if (!hole) {
+        return all;
+    }
+    size_t n_before = (size_t)(hole - template);
+    const char *behind = hole + strlen(placeholder);
+    size_t n_behind = strlen(behind);
+    bool templated = n_before + n_behind <= n_prompt && memcmp(text, template, n_before) == 0 &&
+                     memcmp(text + n_prompt - n_behind, behind, n_behind) == 0;
+    return templated ? (struct dinm_span){.begin = n_before, .end = n_prompt - n_behind} : all;
+}
+
+int dinm_prompt_encode(const struct dinm_tokenizer *t, const struct dinm_settings *s,
+                       const char *text, size_t n_prompt, struct dinm_ids *out,
+                       struct dinm_error *err)
+{
+    int status = DINM_OK;
+    size_t n_bytes = strlen(text);
+    size_t first = out->n_ids;
+    int32_t bos = dinm_tokenizer_bos(t);
+    struct dinm_span plain[2] = {user_part(s->prompt.template, text, n_prompt),
+                                 {.begin = n_prompt, .end = n_bytes}};
+    /* Without words of a template, no special token can be meant. */
+    bool control = plain[0].end - plain[0].begin < n_prompt;
+    struct dinm_encode_options options = {
+        .special = true, .control = control, .plain = plain, .n_plain = 2};
+    TRY(dinm_tokenizer_encode(t, text, n_bytes, options, out, err));
+    if (control && bos >= 0 && out->n_ids > first + 1 && out->ids[first] == bos &&
+        out->ids[first + 1] == bos) {
+        out->n_ids--;
+        memmove(out->ids + first, out->ids + first + 1, (out->n_ids - first) * sizeof *out->ids);
+    }
+out:
+    return status;
+}
+
+int dinm_prompt_check_ids(const struct dinm_tokenizer *t, const struct dinm_ids *ids,
+                          size_t n_vocab, const char *what, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_buffer piece = {0};
+    for (size_t i = 0; i < ids->n_ids; i++) {
+        if ((size_t)ids->ids[i] >= n_vocab) {
+            TRY(dinm_tokenizer_decode(t, &ids->ids[i], 1, false, &piece, err));
+            TRY(dinm_fail(err, DINM_FAILED,
+                          "%s: the token \"%.100s\" has the id %ld, the model's embedding only %zu "
+                          "rows",
+                          what, piece.data, (long)ids->ids[i], n_vocab));
+        }
+    }
+out:
+    dinm_buffer_free(&piece);
+    return status;
 }
 
 size_t dinm_prompt_cut(struct dinm_ids *ids, size_t limit, int32_t bos)

@@ -19,9 +19,15 @@ int dinm_prompt_text_edited(const struct dinm_settings *s, const char *query,
 /* The zero-shot form of a general question (knowledge retention; no template, no suffix). */
 int dinm_prompt_question(const char *question, struct dinm_buffer *out, struct dinm_error *err);
 
-/* Appends the ids of a text, special tokens included. */
+/* Appends the ids of a text, special tokens included. Its first n_prompt bytes are a prompt as made
+ * above; only the template's own words there may spell special tokens, everything else is text. A
+ * template that spells the BOS itself gets no second one. */
 int dinm_prompt_encode(const struct dinm_tokenizer *t, const struct dinm_settings *s,
-                       const char *text, struct dinm_ids *out, struct dinm_error *err);
+                       const char *text, size_t n_prompt, struct dinm_ids *out,
+                       struct dinm_error *err);
+/* Refuses ids that the model's embedding of n_vocab rows does not have. `what` names the text. */
+int dinm_prompt_check_ids(const struct dinm_tokenizer *t, const struct dinm_ids *ids,
+                          size_t n_vocab, const char *what, struct dinm_error *err);
 /* Keeps the last `limit` ids, a BOS in front of them included if there was one. Returns the number
  * of ids dropped. */
 size_t dinm_prompt_cut(struct dinm_ids *ids, size_t limit, int32_t bos);

@@ -23,11 +23,11 @@ static int encode_joint(struct dinm_ids *joint, size_t *n_before,
     int status = DINM_OK;
     struct dinm_buffer text = {0};
     struct dinm_ids alone = {0};
-    TRY(dinm_prompt_encode(tokenizer, s, before, &alone, err));
+    TRY(dinm_prompt_encode(tokenizer, s, before, strlen(before), &alone, err));
     TRY(dinm_buffer_append_text(&text, before, err));
     TRY(dinm_buffer_append_text(&text, between, err));
     TRY(dinm_buffer_append_text(&text, after, err));
-    TRY(dinm_prompt_encode(tokenizer, s, text.data, joint, err));
+    TRY(dinm_prompt_encode(tokenizer, s, text.data, strlen(before), joint, err));
     *n_before = alone.n_ids;
 out:
     dinm_ids_free(&alone);
@@ -78,7 +78,7 @@ static int label_alone_tokens(struct dinm_target *t, const struct dinm_tokenizer
 {
     int status = DINM_OK;
     struct dinm_ids alone = {0};
-    TRY(dinm_prompt_encode(tokenizer, s, c->safe, &alone, err));
+    TRY(dinm_prompt_encode(tokenizer, s, c->safe, 0, &alone, err));
     if (s->edit.eos) {
         TRY(dinm_ids_append(&alone, &eos, 1, err));
     }
@@ -139,7 +139,7 @@ int dinm_target_constraint(struct dinm_target *t, const struct dinm_tokenizer *t
                      err));
     t->n_cut = dinm_prompt_cut(&t->ids, n_positions, dinm_tokenizer_bos(tokenizer));
     if (s->edit.constraint_rows == DINM_ROWS_LAST) {
-        TRY(dinm_prompt_encode(tokenizer, s, c->constraint_answer, &answer, err));
+        TRY(dinm_prompt_encode(tokenizer, s, c->constraint_answer, 0, &answer, err));
         size_t n = answer.n_ids < t->ids.n_ids ? answer.n_ids : t->ids.n_ids;
         TRY(n > 0 ? DINM_OK : no_room(err, c, "constraint answer"));
         TRY(take_rows(t, t->ids.n_ids - n, n, err));
