@@ -264,6 +264,31 @@ out:
     return status;
 }
 
+/* As much of a piece as an error shows. */
+static int shown_bytes(const struct dinm_tokenizer *t, int32_t id)
+{
+    const size_t n_bytes = t->vocab.pieces[id].n_bytes;
+
+    return n_bytes < 100 ? (int)n_bytes : 100;
+}
+
+/* Whether the model can read the ids from `first` on. */
+static int check_ids(const struct dinm_tokenizer *t, const struct dinm_ids *ids, size_t first,
+                     struct dinm_error *err)
+{
+    for (size_t i = first; t->n_rows > 0 && i < ids->n_ids; i++) {
+        if ((size_t)ids->ids[i] >= t->n_rows) {
+            return dinm_fail(err, DINM_FAILED,
+                             "a text has the token \"%.*s\" with the id %ld, but the model's "
+                             "embedding has only %zu rows",
+                             shown_bytes(t, ids->ids[i]),
+                             dinm_tokenizer_vocab_text(&t->vocab, ids->ids[i]), (long)ids->ids[i],
+                             t->n_rows);
+        }
+    }
+    return DINM_OK;
+}
+
 int dinm_tokenizer_encode(const struct dinm_tokenizer *t, const char *text, size_t n_bytes,
                           struct dinm_encode_options options, struct dinm_ids *out,
                           struct dinm_error *err)
@@ -288,12 +313,50 @@ int dinm_tokenizer_encode(const struct dinm_tokenizer *t, const char *text, size
     if (options.special) {
         TRY(dinm_ids_append(out, t->after.ids, t->after.n_ids, err));
     }
+    TRY(check_ids(t, out, before, err));
 out:
     if (status < 0) {
         out->n_ids = before;
     }
     free_work(&w);
     return status;
+}
+
+/* ---- the model it serves ---- */
+
+static int too_large(const struct dinm_tokenizer *t, const char *name, int32_t id, size_t n_rows,
+                     struct dinm_error *err)
+{
+    return dinm_fail(err, DINM_FAILED,
+                     "%s: the tokenizer's \"%.*s\" has the id %ld, but the embedding has only "
+                     "%zu rows",
+                     name, shown_bytes(t, id), dinm_tokenizer_vocab_text(&t->vocab, id), (long)id,
+                     n_rows);
+}
+
+int dinm_tokenizer_fit(struct dinm_tokenizer *t, const char *name, size_t n_rows,
+                       struct dinm_error *err)
+{
+    const struct dinm_ids *const lists[2] = {&t->before, &t->after};
+    const int32_t ends[2] = {t->bos, t->eos};
+
+    for (size_t i = n_rows; i < t->vocab.n_ids; i++) {
+        if (t->vocab.pieces[i].known && !t->vocab.pieces[i].foreign) {
+            return too_large(t, name, (int32_t)i, n_rows, err);
+        }
+    }
+    for (size_t k = 0; k < 2; k++) {
+        if (ends[k] >= 0 && (size_t)ends[k] >= n_rows) {
+            return too_large(t, name, ends[k], n_rows, err);
+        }
+        for (size_t i = 0; i < lists[k]->n_ids; i++) {
+            if ((size_t)lists[k]->ids[i] >= n_rows) {
+                return too_large(t, name, lists[k]->ids[i], n_rows, err);
+            }
+        }
+    }
+    t->n_rows = n_rows;
+    return DINM_OK;
 }
 
 /* ---- questions ---- */

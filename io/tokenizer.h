@@ -64,6 +64,12 @@ int dinm_tokenizer_decode(const struct dinm_tokenizer *t, const int32_t *ids, si
 /* Largest id + 1, over vocabulary and added tokens. A special token that only tokenizer_config.json
  * names gets the next free id, as in transformers: it may lie beyond the model's embedding. */
 size_t dinm_tokenizer_n_vocab(const struct dinm_tokenizer *t);
+/* The tokenizer serves a model (`name`, for errors) whose embedding has n_rows. Refused if the
+ * vocabulary, what is put around a text, or the BOS or EOS lies beyond them. A token that was only
+ * added may lie beyond, as a padding token often does: a text that spells it is refused when it is
+ * encoded. To be called before the tokenizer is shared. */
+int dinm_tokenizer_fit(struct dinm_tokenizer *t, const char *name, size_t n_rows,
+                       struct dinm_error *err);
 /* -1 if there is none. */
 int32_t dinm_tokenizer_bos(const struct dinm_tokenizer *t);
 int32_t dinm_tokenizer_eos(const struct dinm_tokenizer *t);

@@ -327,15 +327,19 @@ int dinm_tokenizer_added_split(const struct dinm_tokenizer *t, const struct dinm
         }
         if (p->lstrip) {
             begin = dinm_tokenizer_text_trimmed(text, begin);
+            begin = begin < done ? done : begin;
         }
         if (p->rstrip) {
             end += dinm_tokenizer_text_spaces(text + end, n_bytes - end);
-            at = end; /* a token of blanks within those is none */
         }
         if (done < begin) {
             TRY(add_stretch(s, done, begin, -1, err));
         }
-        TRY(add_stretch(s, begin, end, e->id, err));
+        /* The reference drops a token all of whose bytes another has swallowed only if it has
+         * lstrip; else blanks count once as swallowed and once as a token. */
+        if (begin < end) {
+            TRY(add_stretch(s, begin, end, e->id, err));
+        }
         done = end;
     }
     if (done < n_bytes) {

@@ -385,6 +385,7 @@ struct dinm_tokenizer {
     size_t decoder_capacity;
     bool has_decoder; /* without one, pieces are joined with blanks */
     int32_t bos, eos, pad;
+    size_t n_rows; /* of the model's embedding; 0: not known */
 };
 
 /* "type" of a component, which is called `what` in tokenizer.json. */

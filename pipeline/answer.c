@@ -28,8 +28,6 @@ static int encode_asks(const struct dinm_job *job, const struct dinm_ask *asks, 
         size_t limit = dinm_prompt_limit(s, job->slice.config.n_positions, asks[i].max_new);
         TRY(dinm_prompt_encode(job->tokenizer, s, asks[i].text, strlen(asks[i].text), &prompts[i],
                                err));
-        TRY(dinm_prompt_check_ids(job->tokenizer, &prompts[i], job->slice.config.n_vocab,
-                                  "a prompt", err));
         replies[i].n_cut = dinm_prompt_cut(&prompts[i], limit, bos);
         requests[i] = (struct dinm_request){.ids = prompts[i].ids,
                                             .n_ids = prompts[i].n_ids,

@@ -36,12 +36,7 @@ static int open_language_model(struct dinm_job *job, struct dinm_error *err)
     job->n_layers = job->slice.config.n_layers;
     job->d_model = job->slice.config.d_model;
     TRY(dinm_tokenizer_open(&job->tokenizer, folder, err));
-    size_t n_ids = dinm_tokenizer_n_vocab(job->tokenizer);
-    if (n_ids > job->slice.config.n_vocab) {
-        TRY(dinm_fail(err, DINM_FAILED,
-                      "%s: the tokenizer has ids up to %zu, the embedding only %zu rows", folder,
-                      n_ids - 1, job->slice.config.n_vocab));
-    }
+    TRY(dinm_tokenizer_fit(job->tokenizer, folder, job->slice.config.n_vocab, err));
     TRY(dinm_generator_open(&job->generator, &job->slice.config, job->tokenizer, job->settings,
                             folder, err));
     job->stage.sampler = job->generator.sampler;

@@ -105,25 +105,6 @@ out:
     return status;
 }
 
-int dinm_prompt_check_ids(const struct dinm_tokenizer *t, const struct dinm_ids *ids,
-                          size_t n_vocab, const char *what, struct dinm_error *err)
-{
-    int status = DINM_OK;
-    struct dinm_buffer piece = {0};
-    for (size_t i = 0; i < ids->n_ids; i++) {
-        if ((size_t)ids->ids[i] >= n_vocab) {
-            TRY(dinm_tokenizer_decode(t, &ids->ids[i], 1, false, &piece, err));
-            TRY(dinm_fail(err, DINM_FAILED,
-                          "%s: the token \"%.100s\" has the id %ld, the model's embedding only %zu "
-                          "rows",
-                          what, piece.data, (long)ids->ids[i], n_vocab));
-        }
-    }
-out:
-    dinm_buffer_free(&piece);
-    return status;
-}
-
 size_t dinm_prompt_cut(struct dinm_ids *ids, size_t limit, int32_t bos)
 {
     if (ids->n_ids <= limit) {

@@ -25,9 +25,6 @@ int dinm_prompt_question(const char *question, struct dinm_buffer *out, struct d
 int dinm_prompt_encode(const struct dinm_tokenizer *t, const struct dinm_settings *s,
                        const char *text, size_t n_prompt, struct dinm_ids *out,
                        struct dinm_error *err);
-/* Refuses ids that the model's embedding of n_vocab rows does not have. `what` names the text. */
-int dinm_prompt_check_ids(const struct dinm_tokenizer *t, const struct dinm_ids *ids,
-                          size_t n_vocab, const char *what, struct dinm_error *err);
 /* Keeps the last `limit` ids, a BOS in front of them included if there was one. Returns the number
  * of ids dropped. */
 size_t dinm_prompt_cut(struct dinm_ids *ids, size_t limit, int32_t bos);

@@ -68,12 +68,7 @@ static int prepare(struct trainer *t, struct dinm_error *err)
         TRY(dinm_buffer_append_format(&config, err, "%s/config.json", s->init));
     }
     TRY(s->objective->kind->open(&t->model, config.data, s->init, (uint64_t)s->seed, err));
-    if (dinm_tokenizer_n_vocab(t->tokenizer) > t->model.n_vocab) {
-        status = dinm_fail(err, DINM_FAILED,
-                           "%s has vocab_size %zu, but the tokenizer %s has %zu ids", config.data,
-                           t->model.n_vocab, s->tokenizer, dinm_tokenizer_n_vocab(t->tokenizer));
-        goto out;
-    }
+    TRY(dinm_tokenizer_fit(t->tokenizer, config.data, t->model.n_vocab, err));
     TRY(load_data(t, err));
     TRY(dinm_train_order_init(&t->order, t->data.n_records, (uint64_t)s->seed, err));
     TRY(dinm_train_tree_init(&t->tree, &t->grid, (size_t)s->parts, t->model.n_params, err));

@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 #include "pipeline/prompts.h"
@@ -66,6 +68,87 @@ static void question_gets_one_question_mark(void **state)
     dinm_buffer_free(&b);
 }
 
+/* Pieces are the bytes of ASCII; 128 is <s>, 129 </s>. */
+static struct dinm_tokenizer *small_tokenizer(void)
+{
+    struct dinm_buffer b = {0};
+    struct dinm_error err = {0};
+    struct dinm_tokenizer *t = NULL;
+    FILE *f;
+    char folder[] = "/tmp/dinm-prompts-XXXXXX", path[64];
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(dinm_buffer_append_text(&b,
+                                             "{\"model\":{\"type\":\"BPE\",\"merges\":[],"
+                                             "\"vocab\":{",
+                                             NULL),
+                     DINM_OK);
+    for (int c = 1; c < 128; c++) {
+        assert_int_equal(dinm_buffer_append_format(&b, NULL, "%s\"\\u%04x\":%d", c > 1 ? "," : "",
+                                                   (unsigned)c, c),
+                         DINM_OK);
+    }
+    assert_int_equal(
+        dinm_buffer_append_text(
+            &b,
+            ",\"\u00e9\":0}},\"added_tokens\":[{\"id\":128,\"content\":\"<s>\",\"special\":true},"
+            "{\"id\":129,\"content\":\"</s>\",\"special\":true}],\"post_processor\":{\"type\":"
+            "\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"B\",\"type_id\":0}},"
+            "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[],\"special_tokens\":{\"B\":"
+            "{\"id\":\"B\",\"ids\":[128],\"tokens\":[\"<s>\"]}}}}",
+            NULL),
+        DINM_OK);
+    (void)snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(b.data, 1, b.n_bytes, f), b.n_bytes);
+    assert_int_equal(fclose(f), 0);
+    (void)snprintf(path, sizeof path, "%s/tokenizer_config.json", folder);
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_true(fputs("{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\"}", f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(dinm_tokenizer_open(&t, folder, &err), DINM_OK);
+    assert_int_equal(remove(path), 0);
+    (void)snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(remove(folder), 0);
+    dinm_buffer_free(&b);
+    return t;
+}
+
+static void assert_encodes(const struct dinm_settings *s, const struct dinm_tokenizer *t,
+                           const char *text, size_t n_prompt, const int32_t *wanted, size_t n)
+{
+    struct dinm_ids ids = {0};
+    struct dinm_error err = {0};
+    assert_int_equal(dinm_prompt_encode(t, s, text, n_prompt, &ids, &err), DINM_OK);
+    assert_int_equal(ids.n_ids, n);
+    assert_memory_equal(ids.ids, wanted, n * sizeof *wanted);
+    dinm_ids_free(&ids);
+}
+
+#define ENCODES(text, n_prompt, ...)                                                               \
+    assert_encodes(s, t, text, n_prompt, (const int32_t[]){__VA_ARGS__},                           \
+                   sizeof(int32_t[]){__VA_ARGS__} / sizeof(int32_t))
+
+static void only_the_template_brings_control_tokens(void **state)
+{
+    struct dinm_settings *s = *state;
+    struct dinm_error err = {0};
+    struct dinm_tokenizer *t = small_tokenizer();
+    ENCODES("</s>", 4, 128, '<', '/', 's', '>');
+    assert_int_equal(dinm_settings_apply_text(s, "prompt.template", "<s>{prompt}</s>!", &err),
+                     DINM_OK);
+    /* One BOS, though both the template and the tokenizer have it. */
+    ENCODES("<s>a</s></s>!", 13, 128, 'a', '<', '/', 's', '>', 129, '!');
+    /* What follows the prompt is text. */
+    ENCODES("<s>a</s>!</s>", 9, 128, 'a', 129, '!', '<', '/', 's', '>');
+    /* A prompt without the template, and a target alone. */
+    ENCODES("</s>", 4, 128, '<', '/', 's', '>');
+    ENCODES("<s>", 0, 128, '<', 's', '>');
+    dinm_tokenizer_close(t);
+}
+
 static void cutting_keeps_the_right_end_and_bos(void **state)
 {
     (void)state;
@@ -121,6 +204,7 @@ int main(void)
         with_settings(suffix_stands_behind_a_blank),
         with_settings(template_wraps_query_and_suffix),
         cmocka_unit_test(question_gets_one_question_mark),
+        with_settings(only_the_template_brings_control_tokens),
         cmocka_unit_test(cutting_keeps_the_right_end_and_bos),
         with_settings(limit_leaves_room_to_answer),
         with_settings(table_holds_each_prompt_once),

@@ -178,6 +178,29 @@ static void no_merge_makes_a_special_token(void **state)
     free(json);
 }
 
+/* A token that only added_tokens knows is no piece for the model to spell with; blanks that one
+ * token swallows are still there for the next; and a text whose own beginning was normalised away
+ * does not stand first. Ids as tokenizers 0.23 gives them. */
+static void cases_found_by_comparison(void **state)
+{
+    struct dinm_tokenizer *t = hello(
+        "", "\"added_tokens\":[" ADDED("\xE2\x98\xBA", 261, ",\"single_word\":true") "," ADDED(
+                "  ", 262, "") "," ADDED("yy", 263, ",\"rstrip\":true") "],"
+                                                                        "\"pre_tokenizer\":null");
+
+    (void)state;
+    assert_ids(t, "a\xE2\x98\xBA", PLAIN, "97");
+    assert_ids(t, "a \xE2\x98\xBA", PLAIN, "97 261");
+    assert_ids(t, "yy    a", PLAIN, "263 262 262 97");
+    assert_ids(t, "a    a", PLAIN, "97 262 262 97");
+    dinm_tokenizer_close(t);
+    t = hello("", "\"normalizer\":{\"type\":\"Strip\"},\"pre_tokenizer\":{\"type\":\"Metaspace\","
+                  "\"replacement\":\"h\",\"prepend_scheme\":\"first\"}");
+    assert_ids(t, "a", PLAIN, "104 97");
+    assert_ids(t, " a", PLAIN, "97");
+    dinm_tokenizer_close(t);
+}
+
 #define TEMPLATE(single)                                                                           \
     "{\"type\":\"TemplateProcessing\",\"single\":[" single "],\"pair\":[],\"special_tokens\":{"    \
     "\"B\":{\"id\":\"B\",\"ids\":[261],\"tokens\":[\"<s>\"]},"                                     \
@@ -346,6 +369,7 @@ int main(void)
         cmocka_unit_test(other_added_tokens_are_always_found),
         cmocka_unit_test(added_tokens_do_not_overlap),
         cmocka_unit_test(no_merge_makes_a_special_token),
+        cmocka_unit_test(cases_found_by_comparison),
         cmocka_unit_test(templates_put_ids_around),
         cmocka_unit_test(unknown_parts_are_refused_by_name),
         cmocka_unit_test(bad_models_are_refused),
