@@ -340,7 +340,7 @@ int dinm_tokenizer_fit(struct dinm_tokenizer *t, const char *name, size_t n_rows
     const struct dinm_ids *const lists[2] = {&t->before, &t->after};
     const int32_t ends[2] = {t->bos, t->eos};
 
-    for (size_t i = n_rows; i < t->vocab.n_ids; i++) {
+    for (size_t i = t->vocab.n_ids; i-- > n_rows;) {
         if (t->vocab.pieces[i].known && !t->vocab.pieces[i].foreign) {
             return too_large(t, name, (int32_t)i, n_rows, err);
         }
