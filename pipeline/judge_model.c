@@ -47,12 +47,7 @@ int dinm_judge_model_open(struct dinm_judge_model *m, const struct dinm_settings
     TRY(dinm_encoder_open(&m->encoder, folder, err));
     TRY(dinm_tokenizer_open(&m->tokenizer, folder, err));
     const struct dinm_encoder_config *c = dinm_encoder_get_config(m->encoder);
-    const size_t n_ids = dinm_tokenizer_n_vocab(m->tokenizer);
-    if (n_ids > c->n_vocab) {
-        TRY(dinm_fail(err, DINM_FAILED,
-                      "%s: the tokenizer has ids up to %zu, the embedding only %zu rows", folder,
-                      n_ids - 1, c->n_vocab));
-    }
+    TRY(dinm_tokenizer_fit(m->tokenizer, folder, c->n_vocab, err));
     m->n_most = dinm_encoder_max_tokens(c);
     m->n_most = m->n_most < MOST_TOKENS ? m->n_most : MOST_TOKENS;
     TRY(count_behind(m, folder, err));
