@@ -165,6 +165,34 @@ out:
     return status;
 }
 
+/* A folder without safetensors: weights in another form are named. */
+static int refuse_folder(const char *folder, struct dinm_error *err)
+{
+    static const char *const others[] = {"pytorch_model.bin",   "pytorch_model.bin.index.json",
+                                         "consolidated.00.pth", "model.pt",
+                                         "tf_model.h5",         "flax_model.msgpack",
+                                         "adapter_model.bin",   "adapter_model.safetensors",
+                                         "pytorch_model.pt"};
+
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char *path = dinm_path_join(folder, others[i], err);
+        const bool there = path != NULL && dinm_path_exists(path);
+
+        free(path);
+        if (path == NULL) {
+            return DINM_FAILED;
+        }
+        if (there) {
+            return dinm_fail(err, DINM_FAILED,
+                             "%s: its weights are in %s, but only safetensors are read: convert "
+                             "it to %s first",
+                             folder, others[i], single_name);
+        }
+    }
+    return dinm_fail(err, DINM_FAILED, "%s: the folder has neither %s nor %s", folder, single_name,
+                     index_name);
+}
+
 int dinm_checkpoint_open(struct dinm_checkpoint *c, const char *folder, struct dinm_error *err)
 {
     const char *const names[] = {single_name};
@@ -186,8 +214,7 @@ int dinm_checkpoint_open(struct dinm_checkpoint *c, const char *folder, struct d
     } else if (!dinm_path_is_folder(folder)) {
         status = dinm_fail(err, DINM_FAILED, "%s: there is no such folder", folder);
     } else {
-        status = dinm_fail(err, DINM_FAILED, "%s: the folder has neither %s nor %s", folder,
-                           single_name, index_name);
+        status = refuse_folder(folder, err);
     }
 out:
     free(single);

@@ -49,6 +49,39 @@ out:
     return status;
 }
 
+int dinm_file_read_part(const char *path, size_t offset, size_t n_bytes, struct dinm_buffer *b,
+                        struct dinm_error *err)
+{
+    int status = DINM_OK;
+    const size_t before = b->n_bytes;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0) {
+        return dinm_fail_errno(err, errno, "cannot open", path);
+    }
+    TRY(dinm_buffer_reserve(b, n_bytes, err));
+    for (size_t at = 0; at < n_bytes;) {
+        const size_t left = n_bytes - at;
+        const ssize_t n =
+            pread(fd, b->data + before + at,
+                  left < MOST_BYTES_PER_CALL ? left : MOST_BYTES_PER_CALL, (off_t)(offset + at));
+
+        if (n < 0 && errno != EINTR) {
+            TRY(dinm_fail_errno(err, errno, "cannot read", path));
+        }
+        if (n == 0) {
+            TRY(dinm_fail(err, DINM_FAILED, "%s ends at byte %zu, where %zu more were expected",
+                          path, offset + at, left));
+        }
+        at += n > 0 ? (size_t)n : 0;
+    }
+    b->n_bytes = before + n_bytes;
+    b->data[b->n_bytes] = '\0';
+out:
+    close(fd);
+    return status;
+}
+
 int dinm_file_write(const char *path, const void *bytes, size_t n_bytes, struct dinm_error *err)
 {
     struct dinm_writer w = {0};
@@ -218,6 +251,22 @@ int dinm_map_open(struct dinm_map *map, const char *path, struct dinm_error *err
 out:
     close(fd);
     return status;
+}
+
+int dinm_map_check(const struct dinm_map *map, const char *path, struct dinm_error *err)
+{
+    struct stat info;
+
+    if (stat(path, &info) != 0) {
+        return dinm_fail_errno(err, errno, "cannot look at", path);
+    }
+    if ((size_t)info.st_size != map->n_bytes) {
+        return dinm_fail(
+            err, DINM_FAILED,
+            "%s had %zu bytes when it was opened and has %lld now: it is being changed", path,
+            map->n_bytes, (long long)info.st_size);
+    }
+    return DINM_OK;
 }
 
 void dinm_map_close(struct dinm_map *map)

@@ -11,6 +11,10 @@
 /* Appends the file's bytes to b. Errors name the path. */
 int dinm_file_read(const char *path, struct dinm_buffer *b, struct dinm_error *err);
 
+/* Appends the n_bytes bytes from `offset` on; fewer in the file are an error. */
+int dinm_file_read_part(const char *path, size_t offset, size_t n_bytes, struct dinm_buffer *b,
+                        struct dinm_error *err);
+
 /* Writes to a temporary name beside `path`, fsyncs, renames, fsyncs the folder. On failure the
  * temporary file is removed and an earlier file of that name is untouched (unless only the last
  * step, the folder's fsync, failed). */
@@ -29,12 +33,15 @@ int dinm_writer_append(struct dinm_writer *w, const void *bytes, size_t n_bytes,
 int dinm_writer_commit(struct dinm_writer *w, struct dinm_error *err);
 void dinm_writer_close(struct dinm_writer *w);
 
-/* A read-only mapping of a regular file, which must not be made shorter meanwhile. */
+/* A read-only mapping of a regular file. While it is open the file must not be made shorter:
+ * reading where it ended before raises SIGBUS. */
 struct dinm_map {
     const unsigned char *data; /* owns; NULL for an empty file */
     size_t n_bytes;
 };
 int dinm_map_open(struct dinm_map *map, const char *path, struct dinm_error *err);
+/* Fails if the file is no longer as long as it was when it was mapped. */
+int dinm_map_check(const struct dinm_map *map, const char *path, struct dinm_error *err);
 void dinm_map_close(struct dinm_map *map);
 
 bool dinm_path_exists(const char *path);

@@ -27,7 +27,8 @@ struct level {
 
 struct reader {
     struct dinm_json_token t;
-    cJSON *root; /* owns */
+    bool any_names; /* names may be equal, or hold a NUL */
+    cJSON *root;    /* owns */
     struct level levels[MAX_DEPTH];
     size_t depth;
     void *names; /* owns: struct name [n_names], of all open objects, the innermost last */
@@ -160,7 +161,7 @@ static int close_container(struct reader *r)
     if (n > 1) {
         qsort(names, n, sizeof *names, compare_names);
     }
-    for (size_t i = 1; i < n; i++) {
+    for (size_t i = 1; i < n && !r->any_names; i++) {
         if (names[i].hash == names[i - 1].hash && names[i].n_bytes == names[i - 1].n_bytes &&
             memcmp(names[i].bytes, names[i - 1].bytes, names[i].n_bytes) == 0) {
             repeated = repeated == NULL || names[i].at < repeated->at ? &names[i] : repeated;
@@ -190,7 +191,7 @@ static int read_name(struct reader *r)
     if (dinm_json_token_peek(&r->t) != '"') {
         return dinm_json_token_expected(&r->t, "a name in quotes");
     }
-    TRY(dinm_json_token_text(&r->t, true));
+    TRY(dinm_json_token_text(&r->t, !r->any_names));
     name.n_bytes = r->t.scratch.n_bytes;
     name.hash = dinm_digest(r->t.scratch.data, name.n_bytes, 0);
     TRY(dinm_buffer_append(&r->name_bytes, r->t.scratch.data, name.n_bytes, r->t.err));
@@ -233,10 +234,11 @@ out:
     return status;
 }
 
-int dinm_json_parse(const char *name, const char *text, size_t n_bytes, cJSON **out,
-                    struct dinm_error *err)
+static int parse(const char *name, const char *text, size_t n_bytes, bool any_names, cJSON **out,
+                 struct dinm_error *err)
 {
-    struct reader r = {.t = {.origin = name, .text = text, .n = n_bytes, .err = err}};
+    struct reader r = {.t = {.origin = name, .text = text, .n = n_bytes, .err = err},
+                       .any_names = any_names};
     int status;
 
     if (n_bytes >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
@@ -261,6 +263,18 @@ out:
     dinm_buffer_free(&r.key);
     dinm_buffer_free(&r.t.scratch);
     return status;
+}
+
+int dinm_json_parse(const char *name, const char *text, size_t n_bytes, cJSON **out,
+                    struct dinm_error *err)
+{
+    return parse(name, text, n_bytes, false, out, err);
+}
+
+int dinm_json_parse_any(const char *name, const char *text, size_t n_bytes, cJSON **out,
+                        struct dinm_error *err)
+{
+    return parse(name, text, n_bytes, true, out, err);
 }
 
 int dinm_json_load(const char *path, cJSON **out, struct dinm_error *err)

@@ -1,10 +1,11 @@
 /* Strict JSON (RFC 8259) in front of cJSON, getters whose errors name file and key, and writing.
  *
  * Refused though cJSON would take it: leading zeros, text after the value, a byte-order mark,
- * invalid UTF-8, lone surrogates, NUL in a name, duplicate names in one object, numbers that
- * overflow a double, nesting deeper than 512. Integers of 2^53 and above, which a double may not
- * hold exactly, are refused where an integer is asked for. A NUL in a text (not a name) is read as
- * U+FFFD, since texts end at a NUL. */
+ * invalid UTF-8, lone surrogates, numbers that overflow a double, nesting deeper than 512. Refused
+ * though it is JSON, since a reader could take it for something else: duplicate names in one
+ * object and NUL in a name; only dinm_json_parse_any takes these. Integers of 2^53 and above, which
+ * a double may not hold exactly, are refused where an integer is asked for. A NUL in a text (not a
+ * name) is read as U+FFFD, since texts end at a NUL. */
 #ifndef DINM_IO_JSON_H
 #define DINM_IO_JSON_H
 
@@ -20,6 +21,10 @@
 int dinm_json_parse(const char *name, const char *text, size_t n_bytes, cJSON **out,
                     struct dinm_error *err);
 int dinm_json_load(const char *path, cJSON **out, struct dinm_error *err);
+/* All that RFC 8259 calls JSON, for what is only to be looked at: of equal names each is kept, and
+ * a NUL in a name is read as U+FFFD. */
+int dinm_json_parse_any(const char *name, const char *text, size_t n_bytes, cJSON **out,
+                        struct dinm_error *err);
 
 /* An object under scrutiny: `where` says in errors which file (and which part of it). */
 struct dinm_json {

@@ -33,8 +33,8 @@ static int compare_tensors(const void *left, const void *right)
     return strcmp(a->name, b->name);
 }
 
-/* bytes = 8-byte length, header, data. */
-static int find_header(const char *name, const unsigned char *bytes, size_t n_bytes,
+/* bytes = 8-byte length, header, data, n_bytes in all; only the length is looked at. */
+static int find_length(const char *name, const unsigned char *bytes, size_t n_bytes,
                        size_t *header_bytes, struct dinm_error *err)
 {
     uint64_t length = 0;
@@ -59,12 +59,23 @@ static int find_header(const char *name, const unsigned char *bytes, size_t n_by
                          " bytes, but only %zu follow",
                          name, length, n_bytes - PREFIX_BYTES);
     }
-    if (length == 0 || bytes[PREFIX_BYTES] != '{') {
-        return dinm_fail(err, DINM_FAILED, "%s: the safetensors header does not begin with {",
-                         name);
-    }
     *header_bytes = (size_t)length;
     return DINM_OK;
+}
+
+/* The same, and the header's first character. */
+static int find_header(const char *name, const unsigned char *bytes, size_t n_bytes,
+                       size_t *header_bytes, struct dinm_error *err)
+{
+    int status;
+
+    TRY(find_length(name, bytes, n_bytes, header_bytes, err));
+    if (*header_bytes == 0 || bytes[PREFIX_BYTES] != '{') {
+        status =
+            dinm_fail(err, DINM_FAILED, "%s: the safetensors header does not begin with {", name);
+    }
+out:
+    return status;
 }
 
 /* Items of a JSON array as integers of at least 0. */
@@ -298,18 +309,18 @@ out:
     return status;
 }
 
-int dinm_safetensors_parse(struct dinm_safetensors *st, const char *name, const void *bytes,
-                           size_t n_bytes, struct dinm_error *err)
+/* start: the file's first bytes, at least its header; bytes: [n_bytes] all of it, not looked at. */
+static int parse(struct dinm_safetensors *st, const char *name, const void *start,
+                 const unsigned char *bytes, size_t n_bytes, struct dinm_error *err)
 {
-    const unsigned char *p = bytes;
     size_t header_bytes = 0;
     cJSON *header = NULL;
     int status;
 
     *st = (struct dinm_safetensors){0};
-    TRY(find_header(name, p, n_bytes, &header_bytes, err));
-    TRY(dinm_json_parse(name, (const char *)p + PREFIX_BYTES, header_bytes, &header, err));
-    status = read_header(st, header, name, p + PREFIX_BYTES + header_bytes,
+    TRY(find_header(name, start, n_bytes, &header_bytes, err));
+    TRY(dinm_json_parse(name, (const char *)start + PREFIX_BYTES, header_bytes, &header, err));
+    status = read_header(st, header, name, bytes + PREFIX_BYTES + header_bytes,
                          n_bytes - PREFIX_BYTES - header_bytes, err);
 out:
     cJSON_Delete(header);
@@ -319,17 +330,45 @@ out:
     return status;
 }
 
+int dinm_safetensors_parse(struct dinm_safetensors *st, const char *name, const void *bytes,
+                           size_t n_bytes, struct dinm_error *err)
+{
+    return parse(st, name, bytes, bytes, n_bytes, err);
+}
+
+/* The header is read, not looked at through the mapping: should the file be cut short meanwhile, a
+ * read ends early, where a look would end the process. */
+static int read_start(struct dinm_buffer *start, const char *path, size_t n_bytes,
+                      struct dinm_error *err)
+{
+    size_t header_bytes = 0;
+    int status = DINM_OK;
+
+    TRY(dinm_file_read_part(path, 0, n_bytes < PREFIX_BYTES ? n_bytes : PREFIX_BYTES, start, err));
+    TRY(find_length(path, (const unsigned char *)start->data, n_bytes, &header_bytes, err));
+    TRY(dinm_file_read_part(path, PREFIX_BYTES, header_bytes, start, err));
+out:
+    return status;
+}
+
 int dinm_safetensors_open(struct dinm_safetensors *st, const char *path, struct dinm_error *err)
 {
     struct dinm_map map = {0};
+    struct dinm_buffer start = {0};
     int status;
 
     *st = (struct dinm_safetensors){0};
     TRY(dinm_map_open(&map, path, err));
-    TRY(dinm_safetensors_parse(st, path, map.data, map.n_bytes, err));
+    TRY(read_start(&start, path, map.n_bytes, err));
+    TRY(parse(st, path, start.data, map.data, map.n_bytes, err));
+    TRY(dinm_map_check(&map, path, err));
     st->map = map;
     map = (struct dinm_map){0};
 out:
+    if (status < 0) {
+        dinm_safetensors_close(st);
+    }
+    dinm_buffer_free(&start);
     dinm_map_close(&map);
     return status;
 }

@@ -95,8 +95,8 @@ out:
     return status;
 }
 
-static int create(struct dinm_tokenizer **out, const char *name, const cJSON *tree,
-                  const char *folder, struct dinm_error *err)
+int dinm_tokenizer_create(struct dinm_tokenizer **out, const char *name, const cJSON *tree,
+                          const char *folder, struct dinm_error *err)
 {
     struct dinm_tokenizer *t = dinm_alloc(1, sizeof *t, "a tokenizer", err);
     int status = t == NULL ? DINM_FAILED : DINM_OK;
@@ -122,7 +122,7 @@ int dinm_tokenizer_parse(struct dinm_tokenizer **out, const char *name, const ch
 
     *out = NULL;
     TRY(dinm_json_parse(name, json, n_bytes, &tree, err));
-    TRY(create(out, name, tree, NULL, err));
+    TRY(dinm_tokenizer_create(out, name, tree, NULL, err));
 out:
     cJSON_Delete(tree);
     return status;
@@ -143,7 +143,7 @@ int dinm_tokenizer_open(struct dinm_tokenizer **out, const char *folder, struct 
         path = NULL;
         TRY(dinm_tokenizer_older_load(&tree, &path, folder, err));
     }
-    TRY(create(out, path, tree, folder, err));
+    TRY(dinm_tokenizer_create(out, path, tree, folder, err));
 out:
     cJSON_Delete(tree);
     free(path);

@@ -364,6 +364,11 @@ int dinm_tokenizer_convert_load(cJSON **out, const char *path, const cJSON *sett
 /* tokenizer_older.c: a tokenizer.json tree from tokenizer.model, or from vocab.json and merges.txt;
  * *name is the file it came from, to be freed. */
 int dinm_tokenizer_older_load(cJSON **out, char **name, const char *folder, struct dinm_error *err);
+/* The second way alone. Takes vocab, the tree of vocab.json; merges: the text of merges.txt, changed
+ * by reading it. */
+int dinm_tokenizer_older_join(cJSON **out, const char *vocab_name, cJSON *vocab,
+                              const char *merges_name, struct dinm_buffer *merges,
+                              struct dinm_error *err);
 
 /* ---- the whole: tokenizer.c ---- */
 
@@ -388,6 +393,9 @@ struct dinm_tokenizer {
     size_t n_rows; /* of the model's embedding; 0: not known */
 };
 
+/* From the tree of a tokenizer.json; folder: where the files beside it are, or NULL. */
+int dinm_tokenizer_create(struct dinm_tokenizer **out, const char *name, const cJSON *tree,
+                          const char *folder, struct dinm_error *err);
 /* "type" of a component, which is called `what` in tokenizer.json. */
 int dinm_tokenizer_type(const cJSON *object, const char *where, const char *what, const char **type,
                         struct dinm_error *err);

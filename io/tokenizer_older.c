@@ -37,47 +37,61 @@ static int parse_merges(cJSON *list, const char *path, char *text, struct dinm_e
     return DINM_OK;
 }
 
-static int load_merges(cJSON *model, const char *path, struct dinm_error *err)
+static int add_merges(cJSON *model, const char *path, struct dinm_buffer *text,
+                      struct dinm_error *err)
 {
     cJSON *list = cJSON_AddArrayToObject(model, "merges");
-    struct dinm_buffer text = {0};
     int status = list == NULL ? no_memory(path, err) : DINM_OK;
 
     TRY(status);
-    TRY(dinm_file_read(path, &text, err));
-    TRY(dinm_buffer_reserve(&text, 0, err)); /* an empty file, too, is a text */
-    if (!dinm_tokenizer_text_is_valid(text.data, text.n_bytes)) {
+    TRY(dinm_buffer_reserve(text, 0, err)); /* an empty file, too, is a text */
+    if (!dinm_tokenizer_text_is_valid(text->data, text->n_bytes)) {
         status = dinm_fail(err, DINM_FAILED, "%s: not a text in UTF-8", path);
         goto out;
     }
-    TRY(parse_merges(list, path, text.data, err));
+    TRY(parse_merges(list, path, text->data, err));
 out:
-    dinm_buffer_free(&text);
+    return status;
+}
+
+int dinm_tokenizer_older_join(cJSON **out, const char *vocab_name, cJSON *vocab,
+                              const char *merges_name, struct dinm_buffer *merges,
+                              struct dinm_error *err)
+{
+    cJSON *tree = NULL;
+    cJSON *model;
+    int status;
+
+    TRY(dinm_json_parse("the frame of vocab.json", gpt2_frame, strlen(gpt2_frame), &tree, err));
+    model = cJSON_GetObjectItemCaseSensitive(tree, "model");
+    if (!cJSON_AddItemToObject(model, "vocab", vocab)) {
+        status = no_memory(vocab_name, err);
+        goto out;
+    }
+    vocab = NULL;
+    TRY(add_merges(model, merges_name, merges, err));
+    *out = tree;
+    tree = NULL;
+out:
+    cJSON_Delete(tree);
+    cJSON_Delete(vocab);
     return status;
 }
 
 static int load_vocab_and_merges(cJSON **out, const char *vocab_path, const char *merges_path,
                                  struct dinm_error *err)
 {
-    cJSON *tree = NULL;
+    struct dinm_buffer merges = {0};
     cJSON *vocab = NULL;
-    cJSON *model;
     int status;
 
-    TRY(dinm_json_parse("the frame of vocab.json", gpt2_frame, strlen(gpt2_frame), &tree, err));
     TRY(dinm_json_load(vocab_path, &vocab, err));
-    model = cJSON_GetObjectItemCaseSensitive(tree, "model");
-    if (!cJSON_AddItemToObject(model, "vocab", vocab)) {
-        status = no_memory(vocab_path, err);
-        goto out;
-    }
+    TRY(dinm_file_read(merges_path, &merges, err));
+    status = dinm_tokenizer_older_join(out, vocab_path, vocab, merges_path, &merges, err);
     vocab = NULL;
-    TRY(load_merges(model, merges_path, err));
-    *out = tree;
-    tree = NULL;
 out:
-    cJSON_Delete(tree);
     cJSON_Delete(vocab);
+    dinm_buffer_free(&merges);
     return status;
 }
 

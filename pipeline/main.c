@@ -2,8 +2,10 @@
  *
  * Exit status: 0 done, 1 failed, 2 wrong usage, 75 stopped on purpose (run again to go on). */
 #include <mpi.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "io/log.h"
 #include "pipeline/args.h"
 #include "pipeline/command_model.h"
@@ -49,6 +51,18 @@ static void prepare_environment(void)
     setenv("HDF5_USE_FILE_LOCKING", "BEST_EFFORT", 0);
     /* PMIx's shared-memory store crashed at start-up under srun. */
     setenv("PMIX_MCA_gds", "hash", 0);
+}
+
+/* A mapped file was cut short, or its disk failed: there is nothing to go on with. */
+static void end_on_bus_error(int signal_number)
+{
+    static const char sentence[] =
+        "dinm_pipeline: a file of the model's or the judge's weights was cut short or became "
+        "unreadable while it was in use\n";
+    ssize_t n = write(STDERR_FILENO, sentence, sizeof sentence - 1);
+    (void)n;
+    (void)signal_number;
+    _exit(EXIT_FAILED);
 }
 
 static void complain(int status, const struct dinm_error *err)
@@ -114,6 +128,7 @@ int main(int argc, char **argv)
     struct dinm_args args = {0};
     struct dinm_error err = {0};
     prepare_environment();
+    signal(SIGBUS, end_on_bus_error);
     int status = dinm_args_parse(&args, argc, argv, &err);
     if (status >= 0 && !is_local(&args)) {
         status = run_collective(&args);

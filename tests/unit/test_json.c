@@ -1,5 +1,6 @@
 /* io/json reading: what JSON is, what it is not, and what we refuse although it is. */
 #include "faults.h"
+#include "io/file.h"
 #include "io/json.h"
 #include <time.h>
 
@@ -54,11 +55,27 @@ static bool is_accepted_by_choice(const char *name)
     return false;
 }
 
+/* Counts the files of a kind, y or n, that are JSON. */
+static void count_any(const char *path, char kind, size_t n_taken[2])
+{
+    struct dinm_buffer text = {0};
+    struct dinm_error err = {0};
+    cJSON *tree = NULL;
+
+    assert_ok(dinm_file_read(path, &text, &err), &err);
+    if (dinm_json_parse_any(path, text.data, text.n_bytes, &tree, &err) == DINM_OK) {
+        n_taken[0] += kind == 'y';
+        n_taken[1] += kind == 'n';
+    }
+    cJSON_Delete(tree);
+    dinm_buffer_free(&text);
+}
+
 static void public_suite(void **state)
 {
     DIR *dir = opendir(suite);
     struct dirent *entry;
-    size_t n = 0;
+    size_t n = 0, n_taken[2] = {0};
 
     (void)state;
     if (dir == NULL) {
@@ -84,11 +101,40 @@ static void public_suite(void **state)
         }
         assert_true(status == DINM_OK || strstr(err.text, path) != NULL);
         cJSON_Delete(tree);
+        count_any(path, name[0], n_taken);
         free(path);
         n++;
     }
     closedir(dir);
     assert_true(n > 300);
+    print_message("of the suite's files %zu y_ and %zu n_ are taken as JSON\n", n_taken[0],
+                  n_taken[1]);
+    assert_int_equal(n_taken[0], 95);
+    assert_int_equal(n_taken[1], 0);
+}
+
+/* What is JSON, but could be taken for something else. */
+static void any_names_on_request(void **state)
+{
+    static const char twice[] = "{\"a\": 1, \"a\": [2]}", nul[] = "{\"a\\u0000b\": 1}";
+    struct dinm_error err = {0};
+    cJSON *tree = NULL;
+
+    (void)state;
+    assert_failed(dinm_json_parse("here", twice, strlen(twice), &tree, &err), DINM_FAILED, &err,
+                  "the name 'a' appears a second time");
+    err = (struct dinm_error){0};
+    assert_failed(dinm_json_parse("here", nul, strlen(nul), &tree, &err), DINM_FAILED, &err,
+                  "a name contains the character");
+    err = (struct dinm_error){0};
+    assert_ok(dinm_json_parse_any("here", twice, strlen(twice), &tree, &err), &err);
+    assert_int_equal(cJSON_GetArraySize(tree), 2);
+    assert_true(tree->child->valuedouble == 1.0 && cJSON_IsArray(tree->child->next));
+    cJSON_Delete(tree);
+    assert_ok(dinm_json_parse_any("here", nul, strlen(nul), &tree, &err), &err);
+    assert_string_equal(tree->child->string, "a\xEF\xBF\xBD"
+                                             "b");
+    cJSON_Delete(tree);
 }
 
 static void refusals_say_where(void **state)
@@ -308,6 +354,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(public_suite),
+        cmocka_unit_test(any_names_on_request),
         cmocka_unit_test(refusals_say_where),
         cmocka_unit_test(names_appear_once_per_object),
         cmocka_unit_test(many_names_are_fast),
