@@ -74,6 +74,10 @@ int dinm_json_put_float(struct dinm_buffer *b, float value, struct dinm_error *e
 const char *dinm_json_format_double(double value, char room[32])
 {
     snprintf(room, 32, "null");
+    if (fabs(value) < 1e6 && value == floor(value)) {
+        snprintf(room, 32, "%.0f", value); /* 900, not 9e+02 */
+        return room;
+    }
     for (int n = 1; n <= 17 && isfinite(value); n++) {
         snprintf(room, 32, "%.*g", n, value);
         if (strtod(room, NULL) == value) {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 #include "pipeline/cores.h"
+#include "pipeline/watchdog.h"
 
 enum { REST_LEAST_NS = 20000, REST_MOST_NS = 5000000, REST_SHARE = 16 };
 
@@ -32,6 +33,7 @@ int dinm_grid_finish(int code, MPI_Request *request, const char *what, struct di
         if (done) {
             break;
         }
+        dinm_watchdog_beat();
         nanosleep(&(struct timespec){.tv_nsec = rest_ns}, NULL);
         if (rest_ns < REST_MOST_NS) {
             waited_ns += rest_ns;

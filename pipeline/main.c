@@ -10,7 +10,7 @@
 #include "pipeline/args.h"
 #include "pipeline/command_model.h"
 #include "pipeline/commands.h"
-#include "pipeline/phase.h"
+#include "pipeline/stop.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_WRONG_USAGE = 2, EXIT_STOPPED = 75 };
 
@@ -72,6 +72,21 @@ static void complain(int status, const struct dinm_error *err)
     }
 }
 
+static bool speaks; /* rank 0; set before signals can come */
+
+/* Ends this process, and with it the job, at once: the launcher ends the other ranks. Called from
+ * signal handlers too. What is journaled stays. */
+static void end_now(int status)
+{
+    static const char stopped[] =
+        "dinm_pipeline: stopped at once; the same command goes on from the last finished units\n";
+    if (status == DINM_STOPPED && speaks) {
+        ssize_t n = write(STDERR_FILENO, stopped, sizeof stopped - 1);
+        (void)n;
+    }
+    _exit(exit_status(status));
+}
+
 /* Every rank ends with the same status. The launcher ends all ranks when the first of them exits
  * with a failure, so rank 0 must have spoken before anyone can leave MPI_Finalize. */
 static int run_collective(const struct dinm_args *args)
@@ -86,8 +101,9 @@ static int run_collective(const struct dinm_args *args)
     }
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     dinm_log_set_rank(rank);
+    speaks = rank == 0;
     if (args->command == DINM_COMMAND_RUN) {
-        dinm_phase_catch_signals();
+        dinm_stop_catch_signals(end_now);
     }
     int status = dinm_command_all(args, MPI_COMM_WORLD, &err);
     if (rank == 0) {

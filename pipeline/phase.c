@@ -2,33 +2,12 @@
  * shows the progress of all until everyone has left. */
 #include "pipeline/phase.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 #include "pipeline/progress.h"
 #include "pipeline/queue.h"
-
-static volatile sig_atomic_t stop_requested; /* written by signal handlers only */
-
-void dinm_phase_request_stop(int signal_number)
-{
-    stop_requested = signal_number != 0;
-}
-
-bool dinm_phase_stop_requested(void)
-{
-    return stop_requested != 0;
-}
-
-void dinm_phase_catch_signals(void)
-{
-    const int signals[] = {SIGUSR1, SIGUSR2, SIGXCPU};
-    struct sigaction action = {.sa_handler = dinm_phase_request_stop, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-        sigaction(signals[i], &action, NULL);
-    }
-}
+#include "pipeline/stop.h"
+#include "pipeline/watchdog.h"
 
 static int compare_units(const void *a, const void *b)
 {
@@ -107,6 +86,7 @@ static int do_batch(struct loop *l, size_t first, size_t n, struct dinm_error *e
     struct dinm_sink sink = {
         .journal = l->journal, .phase = plan->phase, .units = l->open + first, .n_units = n};
     double start_s = dinm_now_s();
+    dinm_watchdog_beat();
     TRY(plan->run(plan->context, sink.units, n, &sink, err));
     if (sink.n_put != n) {
         status = dinm_fail(err, DINM_FAILED,
@@ -131,7 +111,7 @@ static int work(struct loop *l, struct dinm_error *err)
     size_t batch = plan->batch > 0 ? plan->batch : 1;
     for (;;) {
         int64_t first = 0;
-        if (dinm_phase_stop_requested() ||
+        if (dinm_stop_requested() ||
             (plan->deadline_s > 0.0 && dinm_now_s() >= plan->deadline_s)) {
             return dinm_fail(err, DINM_STOPPED, "stopped in phase %s",
                              dinm_phase_names[plan->phase]);
@@ -174,6 +154,7 @@ static int work_all(struct loop *l, const struct dinm_grid *grid, struct dinm_er
         if (show(l, &n_left, &ignored) < 0) {
             break;
         }
+        dinm_watchdog_beat();
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
     return dinm_agree_all(grid, status, err);

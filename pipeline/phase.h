@@ -51,10 +51,4 @@ int dinm_phase_run_all(const struct dinm_grid *grid, struct dinm_journal *journa
                        const struct dinm_phase_plan *plan, struct dinm_records *out,
                        double *seconds, struct dinm_error *err);
 
-/* A signal handler (SIGUSR1, SIGUSR2, SIGXCPU): from now on no unit is started. 0 takes it back. */
-void dinm_phase_request_stop(int signal_number);
-bool dinm_phase_stop_requested(void);
-/* Local. Makes it the handler of these three; interrupted system calls go on. */
-void dinm_phase_catch_signals(void);
-
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 #include "io/log.h"
+#include "pipeline/watchdog.h"
 
 enum cell { NEXT, DONE, LEFT, N_CELLS };
 enum tag { QUESTION, ANSWER };
@@ -147,6 +148,7 @@ static void wait_all(struct dinm_queue *q)
         }
         code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
         if (!done) {
+            dinm_watchdog_beat();
             nanosleep(&(struct timespec){.tv_nsec = SERVER_FIRST_NS}, NULL);
         }
     }

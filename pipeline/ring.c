@@ -9,6 +9,7 @@
 #include <time.h>
 #include "io/mem.h"
 #include "pipeline/grid.h"
+#include "pipeline/watchdog.h"
 
 enum { TAG_ITEM, TAG_REST };
 
@@ -294,6 +295,7 @@ int dinm_ring_next(struct dinm_ring *ring, struct dinm_item **item, struct dinm_
         if (ring->n_stages == 1) {
             TRY(dinm_fail(err, DINM_FAILED, "nothing is under way that could be waited for"));
         }
+        dinm_watchdog_beat();
         rest(n_rests, &waited_ns);
     }
 out:

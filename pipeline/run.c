@@ -17,12 +17,15 @@
 #include "pipeline/progress.h"
 #include "pipeline/report.h"
 #include "pipeline/states.h"
+#include "pipeline/stop.h"
+#include "pipeline/watchdog.h"
 
 struct run {
     struct dinm_job job;
     const struct dinm_run_options *options;
     double deadline_s;
     bool states_lost; /* the archive had to be made again */
+    struct dinm_watchdog *watchdog; /* owns */
 };
 
 static bool wanted(const struct run *r, enum dinm_phase phase)
@@ -234,14 +237,26 @@ static void introduce(const struct run *r)
     }
 }
 
+/* No unit is started after run.max_time_s, nor when the batch job is about to end: the margin is
+ * the time of grace and half a minute for the last files. */
+static void set_deadline(struct run *r, const struct dinm_settings *s)
+{
+    const double scheduled_s = dinm_stop_scheduled_s(), margin_s = s->run.grace_s + 30.0;
+    double limit_s = s->run.max_time_s;
+    if (scheduled_s > 0.0) {
+        const double left_s = scheduled_s > margin_s ? scheduled_s - margin_s : 1.0;
+        limit_s = limit_s > 0.0 && limit_s < left_s ? limit_s : left_s;
+    }
+    r->deadline_s = limit_s > 0.0 ? dinm_now_s() + limit_s : 0.0;
+    dinm_stop_begin(s->run.grace_s, r->deadline_s);
+}
+
 int dinm_run_all(MPI_Comm comm, const struct dinm_settings *settings,
                  const struct dinm_run_options *options, struct dinm_error *err)
 {
     int status = DINM_OK;
     struct run r = {.options = options};
-    if (settings->run.max_time_s > 0.0) {
-        r.deadline_s = dinm_now_s() + settings->run.max_time_s;
-    }
+    set_deadline(&r, settings);
     TRY(dinm_job_open_all(&r.job, comm, settings, err));
     introduce(&r);
     if (options->dry_run) {
@@ -249,6 +264,8 @@ int dinm_run_all(MPI_Comm comm, const struct dinm_settings *settings,
     }
     /* The folder of another job is refused before anything is written. */
     TRY(open_journal_all(&r, err));
+    TRY(dinm_watchdog_open_all(&r.watchdog, &r.job.grid, r.job.journal.folder,
+                               settings->run.patience_s, dinm_stop_hung, err));
     status = r.job.grid.rank == 0 ? write_settings(settings, err) : DINM_OK;
     TRY(dinm_agree_all(&r.job.grid, status, err));
     TRY(run_model_phases_all(&r, err));
@@ -257,5 +274,7 @@ int dinm_run_all(MPI_Comm comm, const struct dinm_settings *settings,
     }
 out:
     dinm_job_close_all(&r.job);
+    dinm_watchdog_close(r.watchdog);
+    dinm_stop_end();
     return status;
 }

@@ -146,6 +146,10 @@ const struct dinm_setting dinm_settings_table[] = {
     INT(run.batch, 1, MILLION, "8", "sequences decoded at once"),
     INT(run.threads, 0, 4096, "0", "threads of each rank; 0: its share of the node's cores"),
     NUMBER(run.max_time_s, 0, 1e9, "0", "stop cleanly after so many seconds; 0: never"),
+    NUMBER(run.grace_s, 0, MILLION, "0",
+           "time for units in flight once it is to stop; then it ends at once; 0: all they need"),
+    NUMBER(run.patience_s, 0, MILLION, "900",
+           "a rank that does not get on for so long ends the job; 0: nobody looks"),
 };
 const size_t dinm_settings_n_rows = sizeof dinm_settings_table / sizeof dinm_settings_table[0];
 

@@ -7,6 +7,7 @@
 #include "io/mem.h"
 #include "pipeline/progress.h"
 #include "pipeline/stage_private.h"
+#include "pipeline/watchdog.h"
 
 void dinm_stage_open(struct dinm_stage *stage, const struct dinm_slice *slice,
                      const struct dinm_settings *settings, MPI_Comm comm, int number, int n_stages,
@@ -87,6 +88,7 @@ void dinm_stage_between(void *context, size_t layer, const float *x)
     struct dinm_stage *stage = context;
     (void)layer;
     (void)x;
+    dinm_watchdog_beat();
     dinm_ring_progress(&stage->ring, NULL); /* a failure shows again where it can be told */
 }
 

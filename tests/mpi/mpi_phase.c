@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <time.h>
 #include "pipeline/phase.h"
+#include "pipeline/stop.h"
 #include "pipeline/progress.h"
 #include "tests/mpi/folder.h"
 
@@ -152,7 +153,7 @@ static void check_fault(const struct dinm_grid *grid, enum fault fault, int bad_
     dinm_journal_close(&j);
     MPI_Barrier(MPI_COMM_WORLD);
 
-    dinm_phase_request_stop(0);
+    dinm_stop_request(0);
     err = (struct dinm_error){0};
     s.fault = NO_FAULT;
     s.n_units = 0;
@@ -196,13 +197,13 @@ static void check_late_stop(const struct dinm_grid *grid)
     expect_complete(&records, 1);
     dinm_records_free(&records);
     plan.n_units = 3;
-    EXPECT(sum_all(dinm_phase_stop_requested()) == 1);
+    EXPECT(sum_all(dinm_stop_requested()) == 1);
     /* The next phase hears it: one rank's stop is everybody's. */
     if (grid->size == 1) {
         EXPECT(dinm_phase_run_all(grid, &j, &plan, &records, NULL, &err) == DINM_STOPPED);
         EXPECT_WORDS(err.text, "with 1 of 3 cases done");
     }
-    dinm_phase_request_stop(0);
+    dinm_stop_request(0);
     dinm_journal_close(&j);
 }
 
@@ -297,7 +298,7 @@ int main(int argc, char **argv)
     int provided = 0;
     MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided);
     struct dinm_grid grid;
-    dinm_phase_catch_signals();
+    dinm_stop_catch_signals(NULL);
     make_folder_all(folder);
     out = folder;
     EXPECT(dinm_grid_open_all(&grid, MPI_COMM_WORLD, 1, NULL) == DINM_OK);

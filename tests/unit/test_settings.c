@@ -77,7 +77,9 @@ static const char paper[] =
     "    \"stages\": 1,\n"
     "    \"batch\": 8,\n"
     "    \"threads\": 0,\n"
-    "    \"max_time_s\": 0\n"
+    "    \"max_time_s\": 0,\n"
+    "    \"grace_s\": 0,\n"
+    "    \"patience_s\": 900\n"
     "  }\n"
     "}";
 
@@ -303,7 +305,9 @@ static const char bounds[] = "cases.limit: a whole number from 0 to 900719925474
                              "run.stages: a whole number from 1 to 1000000\n"
                              "run.batch: a whole number from 1 to 1000000\n"
                              "run.threads: a whole number from 0 to 4096\n"
-                             "run.max_time_s: a number from 0 to 1000000000\n";
+                             "run.max_time_s: a number from 0 to 1000000000\n"
+                             "run.grace_s: a number from 0 to 1000000\n"
+                             "run.patience_s: a number from 0 to 1000000\n";
 
 static void bounds_are_as_listed(void **state)
 {
