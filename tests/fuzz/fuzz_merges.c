@@ -50,8 +50,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
 
     require(dinm_buffer_append(&merges, bytes, n_merges, &err) == DINM_OK);
     require(dinm_json_parse("vocab", vocab, sizeof vocab - 1, &pieces, &err) == DINM_OK);
-    if (dinm_tokenizer_older_join(&tree, "vocab", pieces, "merges", &merges, &err) < 0 ||
-        dinm_tokenizer_create(&t, "merges", tree, NULL, &err) < 0) {
+    int status = dinm_tokenizer_older_join(&tree, "vocab", pieces, "merges", &merges, &err);
+
+    if (status == DINM_OK) {
+        /* The pattern that cuts words takes longer to build than all else. */
+        cJSON_DeleteItemFromObjectCaseSensitive(tree, "pre_tokenizer");
+    }
+    if (status < 0 || dinm_tokenizer_create(&t, "merges", tree, NULL, &err) < 0) {
         require(t == NULL && err.text[0] != '\0');
     } else if (nul != NULL) {
         try_text(t, (const char *)nul + 1, n_bytes - n_merges - 1);
