@@ -19,6 +19,7 @@ static struct {
     enum fault_kind kind;
     size_t countdown; /* the call that brings it to 0 fails */
     bool hit;
+    size_t n_bytes; /* asked for in all allocations so far, also in those that failed */
 } fault;
 
 static inline void fault_set(enum fault_kind kind, size_t nth)
@@ -75,21 +76,25 @@ int __wrap_mkdir(const char *path, mode_t mode);
 
 void *__wrap_malloc(size_t n)
 {
+    fault.n_bytes += n;
     return fault_strikes(FAULT_MEMORY) ? NULL : __real_malloc(n);
 }
 
 void *__wrap_calloc(size_t n, size_t size)
 {
+    fault.n_bytes += n * size;
     return fault_strikes(FAULT_MEMORY) ? NULL : __real_calloc(n, size);
 }
 
 void *__wrap_realloc(void *old, size_t n)
 {
+    fault.n_bytes += n;
     return fault_strikes(FAULT_MEMORY) ? NULL : __real_realloc(old, n);
 }
 
 void *__wrap_aligned_alloc(size_t alignment, size_t n)
 {
+    fault.n_bytes += n;
     return fault_strikes(FAULT_MEMORY) ? NULL : __real_aligned_alloc(alignment, n);
 }
 
