@@ -348,6 +348,78 @@ def checkpoints():
             refuses(f"header of {path} says {n}", header_length(part, n), FAILED, [path])
 
 
+def raw_header(text, n_data=0):
+    """The model's file becomes this header, text or bytes, with so many bytes of zeros."""
+    text = text.encode() if isinstance(text, str) else text
+    return write("model/model.safetensors", struct.pack("<Q", len(text)) + text + bytes(n_data))
+
+
+def sharded(weight_map):
+    """The model becomes one shard, part.safetensors, under an index with these changes."""
+    def run(folder):
+        header, _ = folder.tensors("model")
+        header.pop("__metadata__", None)
+        os.rename(folder.path("model/model.safetensors"), folder.path("model/part.safetensors"))
+        index = {"metadata": {}, "weight_map": {name: "part.safetensors" for name in header}}
+        index["weight_map"].update(weight_map)
+        folder.put("model/model.safetensors.index.json", index)
+    return run
+
+
+def other_form(name):
+    """The weights are there, but in another form."""
+    return lambda folder: os.rename(folder.path("model/model.safetensors"), folder.path("model", name))
+
+
+def with_buffers(folder):
+    """Tensors that nobody asks for, of dtypes that nobody computes with, harm nothing."""
+    header, data = folder.tensors("model")
+    header.pop("__metadata__", None)
+    for name, dtype, shape, n in (("model.layers.0.self_attn.rotary_emb.inv_freq", "F64", [2], 16),
+                                  ("position_ids", "I64", [1, 1], 8), ("attn.bias", "BOOL", [3, 1], 3),
+                                  ("attn.masked_bias", "U8", [], 1), ("scales", "F8_E4M3", [2], 2),
+                                  ("nothing", "F32", [0, 7], 0)):
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + n]}
+        data += bytes(n)
+    folder.put_tensors("model", header, data)
+
+
+def hostile():
+    file, index = "model/model.safetensors", "model/model.safetensors.index.json"
+    tensor = '"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}'
+    for name, text, part in (
+            ("a name twice", "{" + tensor + "," + tensor + "}", "second time"),
+            ("a NUL in a name", "{" + tensor.replace('"a"', '"a\\u0000"') + "}", "\\u0000"),
+            ("no UTF-8", b'{"\xff":1}', "UTF-8"), ("a blank first", " {" + tensor + "}", "begin with {"),
+            ("deep nesting", '{"a":' * 100000, "512 deep"),
+            ("text behind it", "{" + tensor + "} x", "nothing behind the value"),
+            ("a hole", "{" + tensor.replace("[0,1]", "[1,2]") + "}", "'a' begins at byte 1"),
+            ("an overflowing shape", "{" + tensor.replace("[1]", "[4294967296,4294967296]") + "}", "counted"),
+            ("a number too large to be exact", "{" + tensor.replace("[1]", "[9007199254740993]") + "}", "integers")):
+        refuses(f"a header with {name}", raw_header(text, 2), FAILED, [file, part])
+    for name in ("../part.safetensors", "/etc/passwd", "sub/part.safetensors", "..", ""):
+        refuses(f"a shard called {name!r}", sharded({NORM: name}), FAILED, [index, NORM, "within the folder"],
+                ranks=(1, 3) if name.startswith("..") else (1,))
+    refuses("a shard that is a number", sharded({NORM: 7}), FAILED, [index, NORM, "number 7"])
+    refuses("a shard that is missing", sharded({NORM: "absent.safetensors"}), FAILED, ["absent.safetensors"])
+    refuses("a tensor that its shard lacks", sharded({"model.ghost": "part.safetensors"}), FAILED,
+            [index, "model.ghost"])
+    for name in ("pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth"):
+        refuses(f"weights in {name}", other_form(name), FAILED, ["/model", name, "safetensors"], ranks=(1, 3))
+    refuses("a quantised model", set_key("model/config.json", quantization_config={"quant_method": "gptq"}), FAILED,
+            ["model/config.json", "quantization_config"])
+    refuses("a norm of fp8", replace_tensor("model", NORM, "F8_E4M3", [128], 128), FAILED, [NORM, "F8_E4M3"])
+    refuses("a matrix of fp8", replace_tensor("model", DOWN, "F8_E4M3", [128, 336], 128 * 336), FAILED,
+            [DOWN, "F8_E4M3"])
+    tokens = "model/tokenizer.json"
+    refuses("a merge of unknown pieces",
+            lambda f: f.change(tokens, lambda v: v["model"]["merges"].append("\u4e00 \u4e01")),
+            FAILED, [tokens, "merge", "\u4e00"])
+    refuses("a merge that is none", lambda f: f.change(tokens, lambda v: v["model"]["merges"].append(5)), FAILED,
+            [tokens, "merge"])
+    refuses("a token's id beyond all", token_id("model", 2**31), FAILED, [tokens])
+
+
 def configs():
     keys = {"model": ["hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
                       "intermediate_size", "vocab_size", "max_position_embeddings"],
@@ -500,21 +572,25 @@ def long_prompt(name):
             complain(name, f"the end of the prompt must be read, found {responses}")
 
 
-def sound(name):
+def sound(name, change=keep):
     """What the variants break is whole without them."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Folder(scratch)
+        change(folder)
         done = run(folder, limit_s=LIMIT_SOUND_S)
         if done.returncode != 0 or done.stderr or len(finished(folder.path("out"))) != 6:
             complain(name, f"{done.returncode}, {done.stderr}, {finished(folder.path('out'))}")
 
 
 start("sound input", sound)
+start("buffers beside the weights", sound, with_buffers)
+start("one shard with its index", sound, sharded({}))
 start("a long prompt", long_prompt)
 start("another job", another_job)
 files()
 settings()
 checkpoints()
+hostile()
 configs()
 cases()
 outputs()
