@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 DEMO = os.path.join(SOURCE, "jobs", "demo")
@@ -484,6 +485,35 @@ def outputs():
         refuses("a locked case file", lambda f: os.chmod(f.path("cases.json"), 0), FAILED, ["cases.json"])
 
 
+def cut_meanwhile(name):
+    """The weights become shorter while they are in use: one sentence, no message of the system's."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Folder(scratch)
+        set_in("job.json", "edit", steps=2000, stop_loss=0)(folder)
+        out, file = folder.path("out"), folder.path("model/model.safetensors")
+        command = [PROGRAM, folder.path("job.json"), "--quiet", "--out", out]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                              env={**os.environ, "OMP_NUM_THREADS": "1"}) as job:
+            end = time.monotonic() + LIMIT_S
+            records = os.path.join(out, "journal")
+            while not (os.path.isdir(records) and os.listdir(records)) and time.monotonic() < end:
+                time.sleep(0.01)
+            os.truncate(file, 0)
+            try:
+                text = job.communicate(timeout=LIMIT_S)[1].decode("utf-8", "replace")
+            except subprocess.TimeoutExpired:
+                job.kill()
+                complain(name, f"it did not end within {LIMIT_S} s")
+                return
+        if job.returncode != FAILED or text.count("\n") != 1 or "cut short" not in text:
+            complain(name, f"exit status 1 and one sentence expected, found {job.returncode}: {text}")
+        results = [n for n in finished(out) if n != "activations.h5"]  # filled in place from the start
+        if results:
+            complain(name, f"these files should not be there: {results}")
+        if os.environ.get("DINM_SHOW"):
+            print(f"{name}: {text}", end="")
+
+
 def snapshot(out):
     found = {}
     for where, _, names in os.walk(out):
@@ -583,6 +613,7 @@ def sound(name, change=keep):
 
 
 start("sound input", sound)
+start("weights cut while in use", cut_meanwhile)
 start("buffers beside the weights", sound, with_buffers)
 start("one shard with its index", sound, sharded({}))
 start("a long prompt", long_prompt)
