@@ -83,8 +83,8 @@ static void tokenizers_are_bounded(void **state)
     static const char *const claims[] = {
         "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":2147483646},\"merges\":[]}}",
         "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":4503599627370496},\"merges\":[]}}",
-        "{\"added_tokens\":[{\"id\":2147483646,\"content\":\"<s>\",\"special\":true}],"
-        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}"};
+        ("{\"added_tokens\":[{\"id\":2147483646,\"content\":\"<s>\",\"special\":true}],"
+         "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}")};
 
     (void)state;
     fault_cjson();
