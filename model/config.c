@@ -80,8 +80,12 @@ static int read_heads(struct dinm_config *c, struct dinm_json j, int64_t kv_head
 {
     int status = DINM_OK;
 
+    /* null: as many as heads; absent: the type's default. */
+    const bool null =
+        cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(j.object, "num_key_value_heads"));
+
     TRY(dinm_config_size(j, "num_key_value_heads", &c->n_kv_heads,
-                         kv_heads > 0 ? kv_heads : (int64_t)c->n_heads, INT_MAX, err));
+                         kv_heads > 0 && !null ? kv_heads : (int64_t)c->n_heads, INT_MAX, err));
     if (c->n_heads % c->n_kv_heads != 0) {
         TRY(dinm_fail(err, DINM_FAILED,
                       "%s: num_attention_heads (%zu) must be a multiple of num_key_value_heads "

@@ -23,6 +23,19 @@ static inline struct dinm_config small_config(bool tied, size_t n_kv_heads)
                                 .tied = tied};
 }
 
+/* GPT-2: the reference below does not know it. */
+static inline struct dinm_config gpt2_config(void)
+{
+    struct dinm_config c = small_config(true, 4);
+
+    c.layout = DINM_LAYOUT_GPT2;
+    c.mlp = DINM_MLP_GELU_NEW;
+    c.layer_norm = c.learned_positions = true;
+    c.d_head = c.d_model / c.n_heads;
+    c.qkv_bias = c.o_bias = c.mlp_bias = true;
+    return c;
+}
+
 /* Parameters such that activations keep a size of about 1, and norms are not all the same. */
 static inline float *random_flat(const struct dinm_config *c, uint64_t seed)
 {
@@ -72,6 +85,22 @@ static inline const double *reference_tensor(const struct reference *m, size_t l
     return m->flat + find_param(m->c, name).offset;
 }
 
+/* y += the bias of the same name, if the model has it. */
+static inline void reference_bias(double *y, const struct reference *m, size_t layer,
+                                  const char *suffix)
+{
+    char name[96];
+
+    snprintf(name, sizeof name, "model.layers.%zu.%s.bias", layer, suffix);
+    for (size_t i = 0; i < dinm_weights_n_tensors(m->c); i++) {
+        const struct dinm_param p = dinm_weights_param(m->c, i);
+
+        for (size_t j = 0; strcmp(p.name, name) == 0 && j < p.n_out; j++) {
+            y[j] += m->flat[p.offset + j];
+        }
+    }
+}
+
 /* y: [n_out] = w: [n_out][n_in] x */
 static inline void reference_linear(double *y, const double *w, const double *x, size_t n_out,
                                     size_t n_in)
@@ -116,9 +145,10 @@ static inline void reference_rotate(double *x, size_t position, size_t n_heads,
 
 /* out: [n_heads][d_head] of row i among n. */
 static inline void reference_attend(double *out, const double *q, const double *k, const double *v,
-                                    const struct reference *m, size_t row, size_t n)
+                                    const struct reference *m, size_t row, size_t n, size_t layer)
 {
     const struct dinm_config *c = m->c;
+    const size_t window = c->window > 0 && layer >= c->window_first ? c->window : n;
     const size_t d = c->d_head, end = m->key_last > 0 ? m->key_last : n;
     double *p = items(n, sizeof *p);
 
@@ -128,7 +158,7 @@ static inline void reference_attend(double *out, const double *q, const double *
 
         for (size_t j = 0; j < n; j++) {
             p[j] = 0.0;
-            if (j <= row && j >= m->key_first && j < end) {
+            if (j <= row && row - j < window && j >= m->key_first && j < end) {
                 for (size_t i = 0; i < d; i++) {
                     p[j] += q[(row * c->n_heads + h) * d + i] * k[(j * c->n_kv_heads + kv) * d + i];
                 }
@@ -163,30 +193,37 @@ static inline void reference_layer(double *x, const struct reference *m, size_t 
         reference_norm(room, x + r * c->d_model, reference_tensor(m, layer, "input_layernorm"), c);
         reference_linear(q + r * d_q, reference_tensor(m, layer, "self_attn.q_proj"), room, d_q,
                          c->d_model);
+        reference_bias(q + r * d_q, m, layer, "self_attn.q_proj");
         reference_linear(k + r * d_kv, reference_tensor(m, layer, "self_attn.k_proj"), room, d_kv,
                          c->d_model);
+        reference_bias(k + r * d_kv, m, layer, "self_attn.k_proj");
         reference_linear(v + r * d_kv, reference_tensor(m, layer, "self_attn.v_proj"), room, d_kv,
                          c->d_model);
+        reference_bias(v + r * d_kv, m, layer, "self_attn.v_proj");
         reference_rotate(q + r * d_q, r, c->n_heads, c);
         reference_rotate(k + r * d_kv, r, c->n_kv_heads, c);
     }
     for (size_t r = 0; r < n; r++) {
         double *row = x + r * c->d_model;
 
-        reference_attend(room, q, k, v, m, r, n);
+        reference_attend(room, q, k, v, m, r, n, layer);
         reference_linear(sum, reference_tensor(m, layer, "self_attn.o_proj"), room, c->d_model,
                          d_q);
+        reference_bias(sum, m, layer, "self_attn.o_proj");
         for (size_t i = 0; i < c->d_model; i++) {
             row[i] += sum[i];
         }
         reference_norm(room, row, reference_tensor(m, layer, "post_attention_layernorm"), c);
         reference_linear(gate, reference_tensor(m, layer, "mlp.gate_proj"), room, c->d_ff,
                          c->d_model);
+        reference_bias(gate, m, layer, "mlp.gate_proj");
         reference_linear(up, reference_tensor(m, layer, "mlp.up_proj"), room, c->d_ff, c->d_model);
+        reference_bias(up, m, layer, "mlp.up_proj");
         for (size_t i = 0; i < c->d_ff; i++) {
             gate[i] = gate[i] / (1.0 + exp(-gate[i])) * up[i];
         }
         reference_linear(sum, down, gate, c->d_model, c->d_ff);
+        reference_bias(sum, m, layer, "mlp.down_proj");
         for (size_t i = 0; i < c->d_model; i++) {
             row[i] += sum[i];
         }

@@ -213,6 +213,8 @@ static void test_windows(void **state)
     load_well(&c, "{\"model_type\": \"mistral\", \"num_key_value_heads\": 2, " SIZES
                   ", \"sliding_window\": null}");
     assert_int_equal(dinm_config_window(&c, 2), 0);
+    load_well(&c, "{\"model_type\": \"mistral\", \"num_key_value_heads\": null, " SIZES "}");
+    assert_int_equal(c.n_kv_heads, 4);
     load_well(&c, "{\"model_type\": \"mistral\", \"num_key_value_heads\": 2, " SIZES "}");
     assert_int_equal(dinm_config_window(&c, 0), 4096); /* the library's default */
     load_well(&c, "{\"model_type\": \"qwen2\", \"num_key_value_heads\": 2, " SIZES

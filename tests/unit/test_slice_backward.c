@@ -20,11 +20,11 @@ struct problem {
     struct dinm_rows rows;
 };
 
-static struct problem *make_problem(bool tied, size_t n_kv_heads, bool edited)
+static struct problem *problem_of(struct dinm_config c, bool edited)
 {
     struct problem *p = items(1, sizeof *p);
 
-    p->c = small_config(tied, n_kv_heads);
+    p->c = c;
     p->n_params = dinm_weights_n_params(&p->c);
     p->flat = random_flat(&p->c, 1);
     for (size_t i = 0; i < N_ROWS; i++) {
@@ -43,6 +43,11 @@ static struct problem *make_problem(bool tied, size_t n_kv_heads, bool edited)
         .n_rows = N_SECOND, .edit = edited ? &p->edit : NULL, .key_last = N_SECOND - N_PAD};
     p->rows = (struct dinm_rows){p->sequences, 2, N_ROWS};
     return p;
+}
+
+static struct problem *make_problem(bool tied, size_t n_kv_heads, bool edited)
+{
+    return problem_of(small_config(tied, n_kv_heads), edited);
 }
 
 static void free_problem(struct problem *p)
@@ -202,6 +207,21 @@ static void test_tensors(void **state)
     }
 }
 
+/* Every bias, in layers that see four keys and in one that sees all. */
+static void test_biases_and_window(void **state)
+{
+    struct dinm_config c = small_config(false, 2);
+
+    (void)state;
+    c.qkv_bias = c.o_bias = c.mlp_bias = true;
+    c.window = 4;
+    c.window_first = 1;
+    struct problem *p = problem_of(c, true);
+
+    check_tensors(p);
+    free_problem(p);
+}
+
 /* With another W_V in the second text: dW = dY^T h over that text's rows; the model's own tensors
  * have their gradients still, W_V of that layer from the first text alone. */
 static void test_edit(void **state)
@@ -250,6 +270,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_biases_and_window),
         cmocka_unit_test(test_edit),
         cmocka_unit_test(test_threads),
     };

@@ -291,12 +291,76 @@ static void test_misaligned(void **state)
     assert_failed(dinm_weights_find(&found, &p, &checkpoint, &err), DINM_FAILED, &err, "multiple");
 }
 
+/* Names that an edit is saved under, with and without their prefix. */
+static void test_edited_names(void **state)
+{
+    static const struct {
+        const char *name;
+        long layer;
+    } names[] = {
+        {"model.layers.12.mlp.down_proj.weight", 12},
+        {"layers.0.mlp.down_proj.weight", 0},
+        {"h.3.mlp.c_proj.weight", 3},
+        {"transformer.h.47.mlp.c_proj.weight", 47},
+        {"model.layers.03.mlp.down_proj.weight", -1},
+        {"model.layers.-1.mlp.down_proj.weight", -1},
+        {"model.layers..mlp.down_proj.weight", -1},
+        {"model.layers.1.mlp.down_proj.bias", -1},
+        {"model.layers.1.mlp.up_proj.weight", -1},
+        {"h.3.attn.c_proj.weight", -1},
+        {"", -1},
+    };
+    const struct dinm_config llama = small_config(false, 2), gpt2 = gpt2_config();
+    char name[64];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_int_equal(dinm_weights_edited_layer(names[i].name), names[i].layer);
+    }
+    dinm_weights_edited_name(name, &gpt2, 7);
+    assert_string_equal(name, "transformer.h.7.mlp.c_proj.weight");
+    dinm_weights_edited_name(name, &llama, 99999);
+    assert_string_equal(name, "model.layers.99999.mlp.down_proj.weight");
+}
+
+/* q, k and v of one fused tensor, each at its place and by input; wrong shapes named as stored; the
+ * name found without its prefix. */
+static void test_fused_parts(void **state)
+{
+    const struct dinm_config c = gpt2_config();
+    const int64_t d = (int64_t)c.d_model;
+    float data[1] = {0};
+    struct dinm_tensor t = {.dtype = DINM_F32, .n_dims = 2, .shape = {d, 3 * d}, .data = data};
+    struct dinm_safetensors file = {.tensors = &t, .n_tensors = 1};
+    struct dinm_checkpoint checkpoint = {.folder = (char[]){"F"}, .files = &file, .n_files = 1};
+    const struct dinm_tensor *found = NULL;
+    size_t n_parts = 0;
+
+    (void)state;
+    for (size_t i = 0; i < dinm_weights_n_tensors(&c); i++) {
+        const struct dinm_param p = dinm_weights_param(&c, i);
+        struct dinm_error err = {0};
+
+        if (strcmp(p.name, "transformer.h.1.attn.c_attn.weight") == 0) {
+            t.name = n_parts % 2 == 0 ? p.name : p.name + strlen("transformer.");
+            assert_true(p.by_input && p.n_parts == 3 && p.part == n_parts++);
+            t.shape[1] = 3 * d;
+            assert_ok(dinm_weights_find(&found, &p, &checkpoint, &err), &err);
+            t.shape[1] = d;
+            assert_failed(dinm_weights_find(&found, &p, &checkpoint, &err), DINM_FAILED, &err,
+                          "expected shape [20, 60], found [20, 20]");
+        }
+    }
+    assert_int_equal(n_parts, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),   cmocka_unit_test(test_flat),
-        cmocka_unit_test(test_init),    cmocka_unit_test(test_files),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_misaligned),
+        cmocka_unit_test(test_table),        cmocka_unit_test(test_flat),
+        cmocka_unit_test(test_init),         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_misaligned),
+        cmocka_unit_test(test_edited_names), cmocka_unit_test(test_fused_parts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
