@@ -56,8 +56,9 @@ int dinm_tokenizer_encode(const struct dinm_tokenizer *t, const char *text, size
 
 /* Appends the text of the ids, special tokens left out if skip_special. Bytes that are no valid
  * UTF-8 at the end or inside become U+FFFD, as HF does. Ids that no token has stand for nothing:
- * embeddings are often larger than the vocabulary. The blanks before punctuation stay:
- * clean_up_tokenization_spaces is not applied. An added token is written as the file has it, also
+ * embeddings are often larger than the vocabulary. Where tokenizer_config.json has
+ * clean_up_tokenization_spaces, blanks before punctuation go; where it says nothing they stay, as
+ * in transformers 5. An added token is written as the file has it, also
  * if it is looked for in the normalised text. */
 int dinm_tokenizer_decode(const struct dinm_tokenizer *t, const int32_t *ids, size_t n_ids,
                           bool skip_special, struct dinm_buffer *out, struct dinm_error *err);

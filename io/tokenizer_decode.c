@@ -357,6 +357,9 @@ int dinm_tokenizer_decode(const struct dinm_tokenizer *t, const int32_t *ids, si
         }
         TRY(dinm_buffer_append(out, now.text.data + now.words[i].at, now.words[i].n_bytes, err));
     }
+    if (t->cleans) {
+        dinm_tokenizer_clean(out, before);
+    }
 out:
     if (status < 0 && out->data != NULL) {
         out->n_bytes = before;

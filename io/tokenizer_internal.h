@@ -389,6 +389,7 @@ struct dinm_tokenizer {
     size_t n_decoders;
     size_t decoder_capacity;
     bool has_decoder; /* without one, pieces are joined with blanks */
+    bool cleans;      /* decoded texts are cleaned up: tokenizer_clean.c */
     int32_t bos, eos, pad;
     size_t n_rows; /* of the model's embedding; 0: not known */
 };
@@ -396,6 +397,8 @@ struct dinm_tokenizer {
 /* From the tree of a tokenizer.json; folder: where the files beside it are, or NULL. */
 int dinm_tokenizer_create(struct dinm_tokenizer **out, const char *name, const cJSON *tree,
                           const char *folder, struct dinm_error *err);
+/* tokenizer_clean.c: cleans text.data[begin] to its end. */
+void dinm_tokenizer_clean(struct dinm_buffer *text, size_t begin);
 /* "type" of a component, which is called `what` in tokenizer.json. */
 int dinm_tokenizer_type(const cJSON *object, const char *where, const char *what, const char **type,
                         struct dinm_error *err);

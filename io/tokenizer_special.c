@@ -171,6 +171,8 @@ int dinm_tokenizer_special_read(struct dinm_tokenizer *t, const char *folder,
     c = dinm_tokenizer_folder_class(settings.tree, config.tree);
     TRY(read_decoder_table(t, &settings, err));
     TRY(resolve(t, c, &settings, &map, ids, err));
+    TRY(dinm_json_get_bool_or((struct dinm_json){settings.tree, settings.path},
+                              "clean_up_tokenization_spaces", &t->cleans, err));
     cJSON_ArrayForEach(item, dinm_json_find(settings.tree, "additional_special_tokens"))
     {
         TRY(settle(t, settings.path, "additional_special_tokens", item, &unused, err));

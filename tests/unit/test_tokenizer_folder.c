@@ -231,9 +231,44 @@ static void incomplete_folders_are_refused(void **state)
     refuse_files(added, "added_tokens.json");
 }
 
+/* As transformers' clean_up_tokenization does it, replacement by replacement. */
+static void texts_are_cleaned_on_request(void **state)
+{
+    static const char json[] =
+        "{\"decoder\":null,\"model\":{\"vocab\":{\"do\":0,\"n't\":1,\"stop\":2,\"!\":3,"
+        "\"?\":4,\"it\":5,\"'s\":6,\"'\":7,\",\":8,\".\":9,\"'ve\":10},\"merges\":[]}}";
+    static const int32_t ids[] = {0, 1, 2, 3, 4, 5, 6, 7, 5, 8, 9, 9, 10};
+    static const struct {
+        const char *config, *text;
+    } cases[] = {
+        {"{\"clean_up_tokenization_spaces\": true}", "before .don't stop!? it's'it,..'ve"},
+        {"{\"clean_up_tokenization_spaces\": false}",
+         "before .do n't stop ! ? it 's ' it , . . 've"},
+        {"{}", "before .do n't stop ! ? it 's ' it , . . 've"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct file files[] = {
+            {"tokenizer.json", json}, {CONFIG, cases[i].config}, {NULL, NULL}};
+        struct dinm_tokenizer *t = open_files(files);
+        struct dinm_buffer text = {0};
+        struct dinm_error err = {0};
+
+        /* What was there before stays as it is. */
+        assert_ok(dinm_buffer_append_text(&text, "before .", &err), &err);
+        assert_ok(dinm_tokenizer_decode(t, ids, sizeof ids / sizeof *ids, false, &text, &err),
+                  &err);
+        assert_string_equal(text.data, cases[i].text);
+        dinm_buffer_free(&text);
+        dinm_tokenizer_close(t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_are_cleaned_on_request),
         cmocka_unit_test(special_tokens_come_from_the_right_file),
         cmocka_unit_test(named_special_tokens_are_special),
         cmocka_unit_test(flags_of_the_newer_table_count),
