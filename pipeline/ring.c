@@ -87,17 +87,16 @@ static void take_in(struct dinm_ring *ring, struct dinm_item *item)
     }
 }
 
-/* Bytes of piece i of an item, and where it begins. */
-static size_t piece_of(const struct dinm_ring *ring, size_t n_bytes, size_t i, size_t *begin)
+size_t dinm_ring_piece(const struct dinm_ring *ring, size_t n_bytes, size_t i, size_t *begin)
 {
     *begin = i * ring->chunk_bytes;
     size_t left = n_bytes - *begin;
     return left < ring->chunk_bytes ? left : ring->chunk_bytes;
 }
 
-static size_t n_pieces_of(const struct dinm_ring *ring, size_t n_bytes)
+size_t dinm_ring_n_pieces(const struct dinm_ring *ring, size_t n_bytes)
 {
-    return (n_bytes + ring->chunk_bytes - 1) / ring->chunk_bytes;
+    return n_bytes / ring->chunk_bytes + (n_bytes % ring->chunk_bytes > 0);
 }
 
 /* Breaks the ring if status says so. */
@@ -122,9 +121,9 @@ static int send_pieces(struct dinm_ring *ring, int to, struct dinm_sending *s,
                        struct dinm_error *err)
 {
     int status = DINM_OK;
-    size_t n_bytes = (size_t)s->item->n_bytes, n_pieces = n_pieces_of(ring, n_bytes);
+    size_t n_bytes = (size_t)s->item->n_bytes, n_pieces = dinm_ring_n_pieces(ring, n_bytes);
     for (; s->n < n_pieces; s->n++) {
-        size_t begin, n = piece_of(ring, n_bytes, s->n, &begin);
+        size_t begin, n = dinm_ring_piece(ring, n_bytes, s->n, &begin);
         int code = MPI_Isend((unsigned char *)s->item + begin, (int)n, MPI_BYTE, to,
                              s->n == 0 ? TAG_ITEM : TAG_REST, ring->comm, &s->requests[s->n]);
         TRY(dinm_grid_check(code, "MPI_Isend", err));
@@ -147,7 +146,7 @@ int dinm_ring_send(struct dinm_ring *ring, int to, struct dinm_item *item, struc
     }
     s = dinm_alloc(1, sizeof *s, "a message", &why);
     TRY(s != NULL ? DINM_OK : DINM_FAILED);
-    s->requests = dinm_alloc(n_pieces_of(ring, (size_t)item->n_bytes), sizeof *s->requests,
+    s->requests = dinm_alloc(dinm_ring_n_pieces(ring, (size_t)item->n_bytes), sizeof *s->requests,
                              "a message", &why);
     TRY(s->requests != NULL ? DINM_OK : DINM_FAILED);
     s->item = item;
@@ -191,10 +190,10 @@ static int receive_rest(struct dinm_ring *ring, int from, size_t n_first, struct
 {
     int status = DINM_OK;
     size_t n_bytes = (size_t)ring->arriving->n_bytes;
-    size_t n_pieces = n_pieces_of(ring, n_bytes), begin;
+    size_t n_pieces = dinm_ring_n_pieces(ring, n_bytes), begin;
     void *requests = ring->requests;
     if (!dinm_item_is_whole(ring->arriving, n_bytes) ||
-        n_first != piece_of(ring, n_bytes, 0, &begin)) {
+        n_first != dinm_ring_piece(ring, n_bytes, 0, &begin)) {
         return dinm_fail(err, DINM_FAILED, "a message between two stages is damaged");
     }
     if (n_pieces > 1) {
@@ -209,7 +208,7 @@ static int receive_rest(struct dinm_ring *ring, int from, size_t n_first, struct
     ring->requests = requests;
     TRY(status);
     for (; ring->n_requests + 1 < n_pieces; ring->n_requests++) {
-        size_t n = piece_of(ring, n_bytes, ring->n_requests + 1, &begin);
+        size_t n = dinm_ring_piece(ring, n_bytes, ring->n_requests + 1, &begin);
         int code = MPI_Irecv((unsigned char *)ring->arriving + begin, (int)n, MPI_BYTE, from,
                              TAG_REST, ring->comm, &ring->requests[ring->n_requests]);
         TRY(dinm_grid_check(code, "MPI_Irecv", err));
@@ -345,6 +344,7 @@ int dinm_ring_next(struct dinm_ring *ring, struct dinm_item **item, struct dinm_
     int status = DINM_OK;
     long waited_ns = 0;
     *item = NULL;
+    TRY(whole(ring, err));
     for (unsigned n_rests = 0;; n_rests++) {
         TRY(dinm_ring_progress(ring, err));
         if (ring->finished != NULL) {

@@ -41,9 +41,13 @@ int dinm_ring_progress(struct dinm_ring *ring, struct dinm_error *err);
  * it. */
 int dinm_ring_next(struct dinm_ring *ring, struct dinm_item **item, struct dinm_error *err);
 
+/* How many messages an item of n_bytes is; the bytes of message i, and where it begins. */
+size_t dinm_ring_n_pieces(const struct dinm_ring *ring, size_t n_bytes);
+size_t dinm_ring_piece(const struct dinm_ring *ring, size_t n_bytes, size_t i, size_t *begin);
+
 /* Collective over comm. A stage's work is over, well or not: `status` with its sentence in err.
  * Waits until this is so for all stages, whose failure the others learn from it while they work,
- * and until all messages are taken. Cost: one small message between any two stages. */
+ * and until all messages are taken. Cost: one small message between any two stages, a barrier. */
 int dinm_ring_end_all(struct dinm_ring *ring, int status, struct dinm_error *err);
 
 #endif
