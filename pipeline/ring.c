@@ -99,21 +99,18 @@ size_t dinm_ring_n_pieces(const struct dinm_ring *ring, size_t n_bytes)
     return n_bytes / ring->chunk_bytes + (n_bytes % ring->chunk_bytes > 0);
 }
 
-/* Breaks the ring if status says so. */
-static int note(struct dinm_ring *ring, int status, const struct dinm_error *why)
-{
-    if (status < 0 && ring->failure.status == DINM_OK) {
-        ring->failure = *why;
-        ring->failure.status = status;
-    }
-    return status;
-}
-
 /* DINM_OK unless the ring is broken. */
 static int whole(const struct dinm_ring *ring, struct dinm_error *err)
 {
     const struct dinm_error *f = &ring->failure;
     return f->status < 0 ? dinm_fail(err, f->status, "%s", f->text) : DINM_OK;
+}
+
+int dinm_ring_break(struct dinm_ring *ring, int status, const struct dinm_error *why,
+                    struct dinm_error *err)
+{
+    dinm_fail(&ring->failure, status, "%s", why->text);
+    return whole(ring, err);
 }
 
 /* The pieces of s->item; on failure s keeps those that are under way. */
@@ -155,8 +152,7 @@ int dinm_ring_send(struct dinm_ring *ring, int to, struct dinm_item *item, struc
     TRY(send_pieces(ring, to, s, &why));
 out:
     if (status < 0) {
-        note(ring, status, &why);
-        whole(ring, err);
+        dinm_ring_break(ring, status, &why, err);
         if (s == NULL || s->item == NULL) {
             sending_free(s);
             free(item);
@@ -309,9 +305,9 @@ out:
 int dinm_ring_progress(struct dinm_ring *ring, struct dinm_error *err)
 {
     if (ring->n_stages > 1) {
-        struct dinm_error why = {0};
-        note(ring, finish_sending(ring, &why), &why);
-        note(ring, receive(ring, &why), &why);
+        struct dinm_error *why = &ring->failure; /* the first wins */
+        finish_sending(ring, why);
+        receive(ring, why);
     }
     return whole(ring, err);
 }

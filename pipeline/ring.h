@@ -41,6 +41,11 @@ int dinm_ring_progress(struct dinm_ring *ring, struct dinm_error *err);
  * it. */
 int dinm_ring_next(struct dinm_ring *ring, struct dinm_item **item, struct dinm_error *err);
 
+/* Local. An item was lost: nobody can wait for it any more. Breaks the ring for that reason, unless
+ * it is broken; returns the ring's failure. */
+int dinm_ring_break(struct dinm_ring *ring, int status, const struct dinm_error *why,
+                    struct dinm_error *err);
+
 /* How many messages an item of n_bytes is; the bytes of message i, and where it begins. */
 size_t dinm_ring_n_pieces(const struct dinm_ring *ring, size_t n_bytes);
 size_t dinm_ring_piece(const struct dinm_ring *ring, size_t n_bytes, size_t i, size_t *begin);

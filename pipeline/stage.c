@@ -177,7 +177,7 @@ static int work(struct dinm_stage *stage, struct dinm_item *item, struct dinm_er
         status = dinm_stage_finish(stage, &item, &failure);
     }
     if (status < 0) {
-        status = dinm_fail(err, status, "%s", failure.text);
+        status = dinm_ring_break(&stage->ring, status, &failure, err);
     }
     stage->busy_s += dinm_now_s() - start_s;
     stage->n_items++;
