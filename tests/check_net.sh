@@ -16,15 +16,18 @@ holders= failed=0
 fail() { echo "FAILED: $*"; failed=1; }
 skip() { echo "the test of several nodes is skipped: $*"; exit 77; }
 clean() {
-    for pid in $holders; do kill "$pid" 2>/dev/null || true; done
+    # A launcher that failed may have left some; nobody else names this folder.
+    for pid in $(pgrep -f "$work/") $holders; do
+        [ "$pid" -eq $$ ] || kill -9 "$pid" 2>/dev/null || true
+    done
     rm -rf "$work"
 }
 trap clean EXIT
 trap 'exit 1' INT TERM
 
 [ "$(id -u)" -eq 0 ] || skip "it needs root"
-for tool in ip nsenter unshare mpirun; do
-    command -v "$tool" >/dev/null 2>&1 || skip "$tool is missing (Debian: iproute2 util-linux openmpi-bin)"
+for tool in ip nsenter unshare pgrep mpirun; do
+    command -v "$tool" >/dev/null 2>&1 || skip "$tool is missing (Debian: iproute2 util-linux procps openmpi-bin)"
 done
 unshare --net --uts --mount --ipc true 2>"$work/log" ||
     skip "namespaces cannot be made here: $(cat "$work/log")"
@@ -80,7 +83,7 @@ run() {
     name=$1
     shift
     # shellcheck disable=SC2086
-    on n1 timeout 60 mpirun -n 6 --hostfile "$work/hosts" --mca plm_rsh_agent "$work/remote.sh" $keepalive \
+    on n1 timeout -k 5 60 mpirun -n 6 --hostfile "$work/hosts" --mca plm_rsh_agent "$work/remote.sh" $keepalive \
         --mca btl_tcp_if_include "$subnet.0/24" --mca oob_tcp_if_include "$subnet.0/24" \
         -x OMP_NUM_THREADS=1 "$program" --quiet --threads 1 --out "$work/$name" \
         --stages 3 "$@" >"$work/log" 2>&1
