@@ -269,6 +269,31 @@ out:
     return status;
 }
 
+/* After a failure: waits for the lanes that are away and lets all caches go, so that the stages can
+ * go on with other work. What fails here too is seen by whoever goes on. */
+static void give_up(struct dinm_decode *d)
+{
+    struct dinm_error ignored = {0};
+    size_t n_away = 0;
+    for (size_t i = 0; i < d->n_lanes; i++) {
+        n_away += d->lanes[i].away;
+    }
+    for (; n_away > 0; n_away--) {
+        struct dinm_item *item;
+        if (dinm_stage_result(d->stage, &item, &ignored) < 0) {
+            return;
+        }
+        free(item);
+    }
+    for (size_t i = 0; i < d->n_lanes; i++) {
+        const struct lane *lane = &d->lanes[i];
+        for (size_t k = 0; k < lane->n; k++) {
+            const struct dinm_item_sequence slot = {.slot = lane->sequences[k].slot};
+            close_slots(d, &slot, 1, &ignored);
+        }
+    }
+}
+
 int dinm_generate(const struct dinm_generator *g, struct dinm_stage *stage,
                   const struct dinm_request *requests, size_t n, struct dinm_ids *answers,
                   struct dinm_error *err)
@@ -286,6 +311,9 @@ int dinm_generate(const struct dinm_generator *g, struct dinm_stage *stage,
         TRY(dinm_decode_take(d, item, err));
     }
 out:
+    if (status < 0 && d != NULL) {
+        give_up(d);
+    }
     dinm_decode_close(d);
     return status;
 }

@@ -119,17 +119,30 @@ static void nearest_divisors(int n, int64_t near, int *below, int *above)
     }
 }
 
+/* Says which numbers would do. */
+static int refuse_cut(const struct dinm_grid *grid, int64_t n_stages, struct dinm_error *err)
+{
+    const char *plural = grid->size == 1 ? "" : "s";
+    int below, above;
+    nearest_divisors(grid->size, n_stages, &below, &above);
+    if (below == above) {
+        return dinm_fail(
+            err, DINM_USAGE,
+            "run.stages is %lld, which does not divide the %d rank%s; the nearest that "
+            "does is %d",
+            (long long)n_stages, grid->size, plural, below);
+    }
+    return dinm_fail(err, DINM_USAGE,
+                     "run.stages is %lld, which does not divide the %d rank%s; the nearest that do "
+                     "are %d and %d, or start a multiple of %lld ranks",
+                     (long long)n_stages, grid->size, plural, below, above, (long long)n_stages);
+}
+
 int dinm_grid_cut_all(struct dinm_grid *grid, int64_t n_stages, struct dinm_error *err)
 {
     int status = DINM_OK;
     if (n_stages < 1 || grid->size % n_stages != 0) {
-        int below, above;
-        nearest_divisors(grid->size, n_stages, &below, &above);
-        return dinm_fail(err, DINM_USAGE,
-                         "run.stages is %lld, which does not divide the %d rank%s; the nearest "
-                         "that do are %d and %d, or start a multiple of %lld ranks",
-                         (long long)n_stages, grid->size, grid->size == 1 ? "" : "s", below, above,
-                         (long long)n_stages);
+        return refuse_cut(grid, n_stages, err);
     }
     grid->n_stages = (int)n_stages;
     grid->n_groups = grid->size / grid->n_stages;

@@ -78,7 +78,8 @@ struct dinm_item *dinm_item_like(const struct dinm_item *model, enum dinm_item_k
 
 bool dinm_item_is_whole(const struct dinm_item *item, size_t n_bytes)
 {
-    return n_bytes >= sizeof *item && item->n_bytes == n_bytes && layout_of(item).end == n_bytes;
+    return n_bytes >= sizeof *item && item->n_bytes == n_bytes && item->kind <= DINM_ITEM_END &&
+           layout_of(item).end == n_bytes;
 }
 
 void dinm_item_drop_rows(struct dinm_item *item)

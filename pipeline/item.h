@@ -62,7 +62,7 @@ struct dinm_item *dinm_item_new(enum dinm_item_kind kind, struct dinm_item_count
 /* The same with the sequences, ids and numbers of `model`, but its own rows and values. */
 struct dinm_item *dinm_item_like(const struct dinm_item *model, enum dinm_item_kind kind,
                                  size_t n_values, size_t n_rows, struct dinm_error *err);
-/* False: the sizes do not add up (never from our own program; a check on what was received). */
+/* False: the sizes do not add up, or the kind is none (never from our own program; a check on what was received). */
 bool dinm_item_is_whole(const struct dinm_item *item, size_t n_bytes);
 /* The rows are no longer part of it. */
 void dinm_item_drop_rows(struct dinm_item *item);

@@ -138,11 +138,11 @@ static int work_all(struct loop *l, const struct dinm_grid *grid, struct dinm_er
     struct dinm_stage *stage = l->plan->stage;
     int status;
     if (stage != NULL && stage->ring.stage > 0) {
-        status = dinm_stage_serve(stage, err);
+        status = dinm_stage_serve_all(stage, err);
     } else {
         status = work(l, err);
         if (stage != NULL) {
-            int ended = dinm_stage_end(stage, status < 0 ? &ignored : err);
+            int ended = dinm_stage_end_all(stage, status < 0 ? &ignored : err);
             status = status < 0 ? status : ended;
         }
     }

@@ -79,58 +79,86 @@ static void append(struct dinm_item **first, struct dinm_item **last, struct din
 
 static void take_in(struct dinm_ring *ring, struct dinm_item *item)
 {
-    if (item->finished) {
+    if (ring->failure.status < 0) {
+        free(item);
+    } else if (item->finished) {
         append(&ring->finished, &ring->finished_last, item);
     } else {
         append(&ring->first, &ring->last, item);
     }
 }
 
-/* Bytes of piece i of an item, and where it begins. */
-static size_t piece_of(const struct dinm_ring *ring, size_t n_bytes, size_t i, size_t *begin)
+size_t dinm_ring_piece(const struct dinm_ring *ring, size_t n_bytes, size_t i, size_t *begin)
 {
     *begin = i * ring->chunk_bytes;
     size_t left = n_bytes - *begin;
     return left < ring->chunk_bytes ? left : ring->chunk_bytes;
 }
 
-static size_t n_pieces_of(const struct dinm_ring *ring, size_t n_bytes)
+size_t dinm_ring_n_pieces(const struct dinm_ring *ring, size_t n_bytes)
 {
-    return (n_bytes + ring->chunk_bytes - 1) / ring->chunk_bytes;
+    return n_bytes / ring->chunk_bytes + (n_bytes % ring->chunk_bytes > 0);
 }
 
-int dinm_ring_send(struct dinm_ring *ring, int to, struct dinm_item *item, struct dinm_error *err)
+/* DINM_OK unless the ring is broken. */
+static int whole(const struct dinm_ring *ring, struct dinm_error *err)
+{
+    const struct dinm_error *f = &ring->failure;
+    return f->status < 0 ? dinm_fail(err, f->status, "%s", f->text) : DINM_OK;
+}
+
+int dinm_ring_break(struct dinm_ring *ring, int status, const struct dinm_error *why,
+                    struct dinm_error *err)
+{
+    dinm_fail(&ring->failure, status, "%s", why->text);
+    return whole(ring, err);
+}
+
+/* The pieces of s->item; on failure s keeps those that are under way. */
+static int send_pieces(struct dinm_ring *ring, int to, struct dinm_sending *s,
+                       struct dinm_error *err)
 {
     int status = DINM_OK;
-    size_t n_bytes = (size_t)item->n_bytes;
-    struct dinm_sending *s = NULL;
-    if (to == ring->stage) {
-        take_in(ring, item);
-        return DINM_OK;
-    }
-    s = dinm_alloc(1, sizeof *s, "a message", err);
-    TRY(s != NULL ? DINM_OK : DINM_FAILED);
-    s->requests = dinm_alloc(n_pieces_of(ring, n_bytes), sizeof *s->requests, "a message", err);
-    TRY(s->requests != NULL ? DINM_OK : DINM_FAILED);
-    s->item = item;
-    for (; s->n < n_pieces_of(ring, n_bytes); s->n++) {
-        size_t begin, n = piece_of(ring, n_bytes, s->n, &begin);
-        int code = MPI_Isend((unsigned char *)item + begin, (int)n, MPI_BYTE, to,
+    size_t n_bytes = (size_t)s->item->n_bytes, n_pieces = dinm_ring_n_pieces(ring, n_bytes);
+    for (; s->n < n_pieces; s->n++) {
+        size_t begin, n = dinm_ring_piece(ring, n_bytes, s->n, &begin);
+        int code = MPI_Isend((unsigned char *)s->item + begin, (int)n, MPI_BYTE, to,
                              s->n == 0 ? TAG_ITEM : TAG_REST, ring->comm, &s->requests[s->n]);
         TRY(dinm_grid_check(code, "MPI_Isend", err));
     }
     ring->n_sent++;
     ring->n_sent_bytes += n_bytes;
+out:
+    return status;
+}
+
+int dinm_ring_send(struct dinm_ring *ring, int to, struct dinm_item *item, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_error why = {0};
+    struct dinm_sending *s = NULL;
+    TRY(whole(ring, err));
+    if (to == ring->stage) {
+        take_in(ring, item);
+        return DINM_OK;
+    }
+    s = dinm_alloc(1, sizeof *s, "a message", &why);
+    TRY(s != NULL ? DINM_OK : DINM_FAILED);
+    s->requests = dinm_alloc(dinm_ring_n_pieces(ring, (size_t)item->n_bytes), sizeof *s->requests,
+                             "a message", &why);
+    TRY(s->requests != NULL ? DINM_OK : DINM_FAILED);
+    s->item = item;
     s->next = ring->sending;
     ring->sending = s;
-    s = NULL;
-    item = NULL;
+    TRY(send_pieces(ring, to, s, &why));
 out:
-    if (s != NULL && s->item != NULL) {
-        item = NULL; /* goes with s */
+    if (status < 0) {
+        dinm_ring_break(ring, status, &why, err);
+        if (s == NULL || s->item == NULL) {
+            sending_free(s);
+            free(item);
+        }
     }
-    sending_free(s);
-    free(item);
     return status;
 }
 
@@ -159,21 +187,25 @@ static int receive_rest(struct dinm_ring *ring, int from, size_t n_first, struct
 {
     int status = DINM_OK;
     size_t n_bytes = (size_t)ring->arriving->n_bytes;
-    size_t n_pieces = n_pieces_of(ring, n_bytes);
+    size_t n_pieces = dinm_ring_n_pieces(ring, n_bytes), begin;
     void *requests = ring->requests;
+    if (!dinm_item_is_whole(ring->arriving, n_bytes) ||
+        n_first != dinm_ring_piece(ring, n_bytes, 0, &begin)) {
+        return dinm_fail(err, DINM_FAILED, "a message between two stages is damaged");
+    }
     if (n_pieces > 1) {
-        struct dinm_item *whole = dinm_alloc(n_bytes, 1, "work from other layers", err);
-        TRY(whole != NULL ? DINM_OK : DINM_FAILED);
-        memcpy(whole, ring->arriving, n_first);
+        struct dinm_item *all = dinm_alloc(n_bytes, 1, "work from other layers", err);
+        TRY(all != NULL ? DINM_OK : DINM_FAILED);
+        memcpy(all, ring->arriving, n_first);
         free(ring->arriving);
-        ring->arriving = whole;
+        ring->arriving = all;
     }
     status = dinm_grow(&requests, &ring->request_capacity, n_pieces, sizeof *ring->requests,
                        "a message", err);
     ring->requests = requests;
     TRY(status);
-    for (ring->n_requests = 0; ring->n_requests + 1 < n_pieces; ring->n_requests++) {
-        size_t begin, n = piece_of(ring, n_bytes, ring->n_requests + 1, &begin);
+    for (; ring->n_requests + 1 < n_pieces; ring->n_requests++) {
+        size_t n = dinm_ring_piece(ring, n_bytes, ring->n_requests + 1, &begin);
         int code = MPI_Irecv((unsigned char *)ring->arriving + begin, (int)n, MPI_BYTE, from,
                              TAG_REST, ring->comm, &ring->requests[ring->n_requests]);
         TRY(dinm_grid_check(code, "MPI_Irecv", err));
@@ -182,20 +214,53 @@ out:
     return status;
 }
 
-/* Begins to receive if a message is there. */
-static int begin_arrival(struct dinm_ring *ring, struct dinm_error *err)
+/* Another stage has ended its work, well or not. */
+static int receive_end(struct dinm_ring *ring, MPI_Message *message, struct dinm_error *err)
 {
-    int status = DINM_OK, there = 0, n = 0;
+    int status = DINM_OK;
+    struct dinm_error told = {0};
+    ring->n_ended++;
+    TRY(dinm_grid_check(MPI_Mrecv(&told, (int)sizeof told, MPI_BYTE, message, MPI_STATUS_IGNORE),
+                        "MPI_Mrecv", err));
+    TRY(told.status < 0 ? dinm_fail(err, told.status, "%s", told.text) : DINM_OK);
+out:
+    return status;
+}
+
+/* The ring is broken, or there is no memory: the sender is rid of its message all the same. */
+static void drop_message(MPI_Message *message, int n)
+{
+    void *room = malloc((size_t)n);
+    MPI_Mrecv(room, room != NULL ? n : 0, MPI_BYTE, message, MPI_STATUS_IGNORE);
+    free(room);
+}
+
+/* Begins to receive if a message is there; *there: it was. The pieces behind a first one are asked
+ * for at once, so that what is found here begins an item. */
+static int begin_arrival(struct dinm_ring *ring, int *there, struct dinm_error *err)
+{
+    int status = DINM_OK, n = 0;
     MPI_Message message;
     MPI_Status from;
-    TRY(dinm_grid_check(MPI_Improbe(MPI_ANY_SOURCE, TAG_ITEM, ring->comm, &there, &message, &from),
-                        "MPI_Improbe", err));
-    if (!there) {
+    TRY(dinm_grid_check(
+        MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, ring->comm, there, &message, &from), "MPI_Improbe",
+        err));
+    if (!*there) {
         return DINM_OK;
     }
+    if (from.MPI_TAG == DINM_RING_TAG_ENDED) {
+        return receive_end(ring, &message, err);
+    }
     MPI_Get_count(&from, MPI_BYTE, &n);
+    if (ring->failure.status < 0) {
+        drop_message(&message, n);
+        return DINM_OK;
+    }
     ring->arriving = dinm_alloc((size_t)n, 1, "work from other layers", err);
-    TRY(ring->arriving != NULL ? DINM_OK : DINM_FAILED);
+    if (ring->arriving == NULL) {
+        drop_message(&message, n);
+        return DINM_FAILED;
+    }
     TRY(dinm_grid_check(MPI_Mrecv(ring->arriving, n, MPI_BYTE, &message, MPI_STATUS_IGNORE),
                         "MPI_Mrecv", err));
     TRY(receive_rest(ring, from.MPI_SOURCE, (size_t)n, err));
@@ -203,25 +268,21 @@ out:
     return status;
 }
 
-/* Takes the arriving item in once all of it is here. *here: something arrived. */
-static int end_arrival(struct dinm_ring *ring, bool *here, struct dinm_error *err)
+/* Takes the arriving item in once all of it is here. *here: it is. */
+static int end_arrival(struct dinm_ring *ring, int *here, struct dinm_error *err)
 {
-    int status = DINM_OK, done = 1;
+    int status = DINM_OK;
+    *here = 1;
     if (ring->n_requests > 0) {
         TRY(dinm_grid_check(
-            MPI_Testall((int)ring->n_requests, ring->requests, &done, MPI_STATUSES_IGNORE),
+            MPI_Testall((int)ring->n_requests, ring->requests, here, MPI_STATUSES_IGNORE),
             "MPI_Testall", err));
     }
-    if (done) {
+    if (*here) {
         struct dinm_item *item = ring->arriving;
         ring->arriving = NULL;
         ring->n_requests = 0;
-        if (!dinm_item_is_whole(item, (size_t)item->n_bytes)) {
-            free(item);
-            TRY(dinm_fail(err, DINM_FAILED, "a message between two stages is damaged"));
-        }
         take_in(ring, item);
-        *here = true;
     }
 out:
     return status;
@@ -230,13 +291,12 @@ out:
 static int receive(struct dinm_ring *ring, struct dinm_error *err)
 {
     int status = DINM_OK;
-    for (bool here = true; here;) {
-        here = false;
+    for (int more = 1; more;) {
         if (ring->arriving == NULL) {
-            TRY(begin_arrival(ring, err));
+            TRY(begin_arrival(ring, &more, err));
         }
         if (ring->arriving != NULL) {
-            TRY(end_arrival(ring, &here, err));
+            TRY(end_arrival(ring, &more, err));
         }
     }
 out:
@@ -245,13 +305,12 @@ out:
 
 int dinm_ring_progress(struct dinm_ring *ring, struct dinm_error *err)
 {
-    int status = DINM_OK;
     if (ring->n_stages > 1) {
-        TRY(finish_sending(ring, err));
-        TRY(receive(ring, err));
+        struct dinm_error *why = &ring->failure; /* the first wins */
+        finish_sending(ring, why);
+        receive(ring, why);
     }
-out:
-    return status;
+    return whole(ring, err);
 }
 
 /* Gives the core away for a moment: at first to whoever wants it, then for a sixteenth of the time
@@ -282,6 +341,7 @@ int dinm_ring_next(struct dinm_ring *ring, struct dinm_item **item, struct dinm_
     int status = DINM_OK;
     long waited_ns = 0;
     *item = NULL;
+    TRY(whole(ring, err));
     for (unsigned n_rests = 0;; n_rests++) {
         TRY(dinm_ring_progress(ring, err));
         if (ring->finished != NULL) {

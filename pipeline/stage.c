@@ -68,6 +68,16 @@ int dinm_stage_pass_on(struct dinm_stage *stage, struct dinm_item **item, struct
     return dinm_stage_send(stage, stage->ring.stage + 1, item, err);
 }
 
+int dinm_stage_tell_on(struct dinm_stage *stage, struct dinm_item **item, struct dinm_error *err)
+{
+    if (dinm_stage_is_last(stage)) {
+        free(*item);
+        *item = NULL;
+        return DINM_OK;
+    }
+    return dinm_stage_send(stage, stage->ring.stage + 1, item, err);
+}
+
 int dinm_stage_embed(struct dinm_stage *stage, struct dinm_item *item,
                      const struct dinm_rows *rows, struct dinm_error *err)
 {
@@ -125,7 +135,6 @@ int dinm_stage_lend(struct dinm_stage *stage, uint64_t task, const struct dinm_e
 
 static int drop_edit(struct dinm_stage *stage, struct dinm_item **item, struct dinm_error *err)
 {
-    (void)err;
     for (size_t i = 0; i < stage->n_edits; i++) {
         if (stage->edits[i].task == (*item)->task) {
             free(stage->edits[i].w);
@@ -133,15 +142,12 @@ static int drop_edit(struct dinm_stage *stage, struct dinm_item **item, struct d
             break;
         }
     }
-    free(*item);
-    *item = NULL;
-    return DINM_OK;
+    return dinm_stage_tell_on(stage, item, err);
 }
 
 static int close_caches(struct dinm_stage *stage, struct dinm_item **item, struct dinm_error *err)
 {
     const struct dinm_item_sequence *closed = dinm_item_sequences(*item);
-    (void)err;
     for (size_t i = 0; i < (*item)->n_sequences; i++) {
         for (size_t j = 0; j < stage->n_caches; j++) {
             if (stage->caches[j].slot == closed[i].slot) {
@@ -151,9 +157,7 @@ static int close_caches(struct dinm_stage *stage, struct dinm_item **item, struc
             }
         }
     }
-    free(*item);
-    *item = NULL;
-    return DINM_OK;
+    return dinm_stage_tell_on(stage, item, err);
 }
 
 static dinm_stage_handler *const handlers[] = {
@@ -175,7 +179,7 @@ static int work(struct dinm_stage *stage, struct dinm_item *item, struct dinm_er
         status = dinm_stage_finish(stage, &item, &failure);
     }
     if (status < 0) {
-        status = dinm_fail(err, status, "%s", failure.text);
+        status = dinm_ring_break(&stage->ring, status, &failure, err);
     }
     stage->busy_s += dinm_now_s() - start_s;
     stage->n_items++;
@@ -208,23 +212,13 @@ out:
 
 int dinm_stage_tell(struct dinm_stage *stage, struct dinm_item *item, struct dinm_error *err)
 {
-    int status = DINM_OK;
-    for (int to = 1; to < stage->ring.n_stages; to++) {
-        struct dinm_item *copy = dinm_item_like(item, (enum dinm_item_kind)item->kind, 0, 0, err);
-        TRY(copy != NULL ? DINM_OK : DINM_FAILED);
-        TRY(dinm_ring_send(&stage->ring, to, copy, err));
-    }
-    TRY(handlers[item->kind](stage, &item, err));
-out:
-    free(item);
-    return status;
+    return handlers[item->kind](stage, &item, err);
 }
 
 /* END behind all that was sent to the next stage. */
 static int pass_end(struct dinm_stage *stage, struct dinm_error *err)
 {
     struct dinm_item *end;
-    clear(stage);
     if (dinm_stage_is_last(stage)) {
         return DINM_OK;
     }
@@ -233,7 +227,7 @@ static int pass_end(struct dinm_stage *stage, struct dinm_error *err)
                        : dinm_ring_send(&stage->ring, stage->ring.stage + 1, end, err);
 }
 
-int dinm_stage_end(struct dinm_stage *stage, struct dinm_error *err)
+int dinm_stage_end_all(struct dinm_stage *stage, struct dinm_error *err)
 {
     int status = DINM_OK;
     while (stage->n_asked > 0) {
@@ -243,10 +237,11 @@ int dinm_stage_end(struct dinm_stage *stage, struct dinm_error *err)
     }
     TRY(pass_end(stage, err));
 out:
-    return status;
+    clear(stage);
+    return dinm_ring_end_all(&stage->ring, status, err);
 }
 
-int dinm_stage_serve(struct dinm_stage *stage, struct dinm_error *err)
+int dinm_stage_serve_all(struct dinm_stage *stage, struct dinm_error *err)
 {
     int status = DINM_OK;
     for (;;) {
@@ -260,5 +255,6 @@ int dinm_stage_serve(struct dinm_stage *stage, struct dinm_error *err)
     }
     TRY(pass_end(stage, err));
 out:
-    return status;
+    clear(stage);
+    return dinm_ring_end_all(&stage->ring, status, err);
 }

@@ -60,11 +60,12 @@ int dinm_stage_ask(struct dinm_stage *stage, struct dinm_item *item, struct dinm
 int dinm_stage_result(struct dinm_stage *stage, struct dinm_item **item, struct dinm_error *err);
 /* Driver. Tells every stage to forget caches or a matrix: kind CLOSE or DROP. Takes item. */
 int dinm_stage_tell(struct dinm_stage *stage, struct dinm_item *item, struct dinm_error *err);
-/* Driver. Waits for what is under way, drops it, and ends the serving of all stages. */
-int dinm_stage_end(struct dinm_stage *stage, struct dinm_error *err);
+/* Collective over the stages: the driver calls this, the others serve. Waits for what is under way,
+ * drops it, and ends the serving. A stage's failure that no item could tell is everyone's. */
+int dinm_stage_end_all(struct dinm_stage *stage, struct dinm_error *err);
 
-/* All stages but the driver. Works on items until the driver ends it. */
-int dinm_stage_serve(struct dinm_stage *stage, struct dinm_error *err);
+/* Collective over the stages: all but the driver. Works on items until the driver ends it. */
+int dinm_stage_serve_all(struct dinm_stage *stage, struct dinm_error *err);
 
 /* Makes a matrix that the caller owns usable under that number. */
 int dinm_stage_lend(struct dinm_stage *stage, uint64_t task, const struct dinm_edit *edit,

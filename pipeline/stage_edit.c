@@ -151,13 +151,10 @@ static int end_edit(struct dinm_stage *stage, struct dinm_part *part,
     struct dinm_item *result = dinm_item_like(part->model, DINM_ITEM_EDIT, 3 * o->n_losses, 0, err);
     TRY(result != NULL ? DINM_OK : DINM_FAILED);
     result->error = *failure;
-    for (int above = stage->ring.stage + 1; above < stage->ring.n_stages; above++) {
-        struct dinm_item *forget =
-            dinm_item_new(DINM_ITEM_FORGET, (struct dinm_item_counts){0}, err);
-        TRY(forget != NULL ? DINM_OK : DINM_FAILED);
-        forget->task = task;
-        TRY(dinm_ring_send(&stage->ring, above, forget, err));
-    }
+    struct dinm_item *forget = dinm_item_new(DINM_ITEM_FORGET, (struct dinm_item_counts){0}, err);
+    TRY(forget != NULL ? DINM_OK : DINM_FAILED);
+    forget->task = task;
+    TRY(dinm_stage_tell_on(stage, &forget, err));
     if (result->error.status == DINM_OK &&
         dinm_part_check(stage, part, &result->error) == DINM_OK) {
         struct dinm_edit edit = {.layer = (size_t)result->layer, .down = o->down};
@@ -234,7 +231,11 @@ int dinm_stage_step(struct dinm_stage *stage, struct dinm_item **item, struct di
     if (status == DINM_OK) {
         status = run_up(stage, part, item, &failure);
     }
-    return status < 0 && *item != NULL ? report(stage, item, &failure, err) : status;
+    if (status < 0) {
+        return *item != NULL ? report(stage, item, &failure, err)
+                             : dinm_fail(err, status, "%s", failure.text);
+    }
+    return DINM_OK;
 }
 
 int dinm_stage_edit(struct dinm_stage *stage, struct dinm_item **item, struct dinm_error *err)
@@ -274,9 +275,6 @@ out:
 
 int dinm_stage_forget(struct dinm_stage *stage, struct dinm_item **item, struct dinm_error *err)
 {
-    (void)err;
     forget_part(stage, (*item)->task);
-    free(*item);
-    *item = NULL;
-    return DINM_OK;
+    return dinm_stage_tell_on(stage, item, err);
 }

@@ -29,6 +29,11 @@ int dinm_stage_pass_on(struct dinm_stage *stage, struct dinm_item **item, struct
 /* Without its rows back to the driver. */
 int dinm_stage_finish(struct dinm_stage *stage, struct dinm_item **item, struct dinm_error *err);
 
+/* To the next stage; frees it on the last. What is to be forgotten goes the way of the work, one
+ * stage after the other, so that it cannot come before what it belongs to nor behind what follows:
+ * MPI keeps the order of two ranks' messages only. */
+int dinm_stage_tell_on(struct dinm_stage *stage, struct dinm_item **item, struct dinm_error *err);
+
 /* The embeddings of the item's ids, on the first stage; checks that ids and rows fit. */
 int dinm_stage_embed(struct dinm_stage *stage, struct dinm_item *item,
                      const struct dinm_rows *rows, struct dinm_error *err);

@@ -1,6 +1,7 @@
 #!/bin/sh
-# The demo's first cases on different numbers of ranks, stages, threads and batches, killed and resumed, and
-# with the archive lost: always the same bytes. Usage: check_ranks.sh BUILD_FOLDER
+# The demo's first cases on different numbers of ranks, stages, threads and batches, killed and
+# resumed, and with the archive lost: always the same bytes.
+# Usage: check_ranks.sh BUILD_FOLDER
 set -eu
 program=$1/dinm_pipeline
 work=$(mktemp -d)
@@ -33,12 +34,12 @@ same() {
 run 1 1 --threads 1 || { cat "$work/log"; fail "one rank"; }
 grep -q '"DS"' "$work/1/results.json" || fail "one rank leaves no table"
 
-for ranks in 2 3 4 5 8; do
+for ranks in 2 3 5; do
     run "$ranks" "$ranks" --threads 1 || { cat "$work/log"; fail "$ranks ranks"; }
     same "$ranks"
 done
 # Layers over ranks: ranks and stages.
-for cut in "2 2" "3 3" "4 2" "5 5" "6 3" "6 6" "8 4"; do
+for cut in "2 2" "4 2" "6 3" "6 6" "8 4"; do
     set -- $cut
     run "$1x$2" "$1" --stages "$2" --threads 1 || { cat "$work/log"; fail "$1 ranks, $2 stages"; }
     same "$1x$2"

@@ -72,6 +72,62 @@ static void check_agreement(const struct dinm_grid *grid)
     }
 }
 
+/* Every number of stages that divides: each group has one rank of each stage, neighbours the same.
+ */
+static void check_cut(void)
+{
+    for (int n = 1;; n++) {
+        struct dinm_grid grid;
+        struct dinm_error err = {0};
+        EXPECT(dinm_grid_open_all(&grid, MPI_COMM_WORLD, 1, &err) == DINM_OK);
+        if (n > grid.size) {
+            dinm_grid_close_all(&grid);
+            break;
+        }
+        if (grid.size % n != 0) {
+            EXPECT(dinm_grid_cut_all(&grid, n, &err) == DINM_USAGE);
+            EXPECT_WORDS(err.text, "does not divide");
+        } else {
+            EXPECT(dinm_grid_cut_all(&grid, n, &err) == DINM_OK);
+            EXPECT(grid.n_stages == n && grid.n_groups * n == grid.size);
+            EXPECT(grid.stage * grid.n_groups + grid.group == grid.rank);
+            EXPECT(grid.group >= 0 && grid.group < grid.n_groups);
+            int group = grid.group, stage = 0, size = 1;
+            if (n > 1) {
+                MPI_Comm_rank(grid.stages, &stage);
+                MPI_Comm_size(grid.stages, &size);
+                MPI_Bcast(&group, 1, MPI_INT, 0, grid.stages);
+            }
+            EXPECT(stage == grid.stage && size == n && group == grid.group);
+        }
+        dinm_grid_close_all(&grid);
+    }
+}
+
+/* What does not divide is refused on all ranks, with the nearest numbers that do. */
+static void check_cut_refused(const struct dinm_grid *whole)
+{
+    const int64_t bad[] = {0, -1, whole->size + 1, (int64_t)1 << 40};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct dinm_grid grid = *whole;
+        struct dinm_error err = {0};
+        char words[32];
+        EXPECT(dinm_grid_cut_all(&grid, bad[i], &err) == DINM_USAGE);
+        EXPECT(grid.n_stages == 1 && grid.n_groups == whole->n_groups);
+        snprintf(words, sizeof words, "run.stages is %lld", (long long)bad[i]);
+        EXPECT_WORDS(err.text, words);
+        snprintf(words, sizeof words, "is %d", bad[i] < 1 ? 1 : whole->size);
+        EXPECT_WORDS(strstr(err.text, "nearest"), words);
+    }
+    if (whole->size == 4) {
+        struct dinm_grid grid = *whole;
+        struct dinm_error err = {0};
+        EXPECT(dinm_grid_cut_all(&grid, 3, &err) == DINM_USAGE);
+        EXPECT_WORDS(err.text, "are 2 and 4");
+        EXPECT_WORDS(err.text, "multiple of 3");
+    }
+}
+
 static double cpu_s(void)
 {
     struct timespec t;
@@ -214,6 +270,8 @@ int main(int argc, char **argv)
     check_open();
     EXPECT(dinm_grid_open_all(&grid, MPI_COMM_WORLD, 1, NULL) == DINM_OK);
     check_agreement(&grid);
+    check_cut();
+    check_cut_refused(&grid);
     check_sleep(&grid);
     const size_t chunks[] = {1, 5, 16, 64, (size_t)1 << 30};
     for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
