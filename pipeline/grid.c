@@ -117,9 +117,8 @@ static void nearest_divisors(int n, int64_t near, int *below, int *above)
     }
 }
 
-int dinm_grid_cut_all(struct dinm_grid *grid, int64_t n_stages, struct dinm_error *err)
+int dinm_grid_check_stages(const struct dinm_grid *grid, int64_t n_stages, struct dinm_error *err)
 {
-    int status = DINM_OK;
     if (n_stages < 1 || grid->size % n_stages != 0) {
         int below, above;
         nearest_divisors(grid->size, n_stages, &below, &above);
@@ -129,6 +128,13 @@ int dinm_grid_cut_all(struct dinm_grid *grid, int64_t n_stages, struct dinm_erro
                          (long long)n_stages, grid->size, grid->size == 1 ? "" : "s", below, above,
                          (long long)n_stages);
     }
+    return DINM_OK;
+}
+
+int dinm_grid_cut_all(struct dinm_grid *grid, int64_t n_stages, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    TRY(dinm_grid_check_stages(grid, n_stages, err)); /* the same on every rank */
     grid->n_stages = (int)n_stages;
     grid->n_groups = grid->size / grid->n_stages;
     grid->group = grid->rank % grid->n_groups;

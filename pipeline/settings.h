@@ -54,7 +54,12 @@ struct dinm_settings {
         int64_t n_resamples, seed;               /* bootstrap of the 95 % intervals */
     } evaluate;
     struct { enum dinm_archive_hidden hidden; bool half; } archive; /* archive.dtype f16 | f32 */
-    struct { char *out; int64_t stages, batch, threads; double max_time_s; } run;
+    struct {
+        char *out;
+        int64_t stages;                          /* 0: the plan chooses */
+        int64_t *layer_cut; size_t n_layer_cut;  /* layers of each stage; [] = by their cost */
+        int64_t batch, threads; double max_time_s;
+    } run;
 
     unsigned char *origins; /* owns: per table row, see enum dinm_origin */
 };

@@ -73,7 +73,8 @@ static const char paper[] =
     "  },\n"
     "  \"run\": {\n"
     "    \"out\": \"out\",\n"
-    "    \"stages\": 1,\n"
+    "    \"stages\": 0,\n"
+    "    \"layer_cut\": [],\n"
     "    \"batch\": 8,\n"
     "    \"threads\": 0,\n"
     "    \"max_time_s\": 0\n"
@@ -299,7 +300,7 @@ static const char bounds[] = "cases.limit: a whole number from 0 to 900719925474
                              "evaluate.kqa_max_new_tokens: a whole number from 1 to 1000000\n"
                              "evaluate.n_resamples: a whole number from 1 to 1000000\n"
                              "evaluate.seed: a whole number from 0 to 9007199254740991\n"
-                             "run.stages: a whole number from 1 to 1000000\n"
+                             "run.stages: a whole number from 0 to 1000000\n"
                              "run.batch: a whole number from 1 to 1000000\n"
                              "run.threads: a whole number from 0 to 4096\n"
                              "run.max_time_s: a number from 0 to 1000000000\n";
