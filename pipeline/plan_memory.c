@@ -121,6 +121,7 @@ static struct flow flow_of(const struct dinm_plan *plan)
     f.n_edited = batch * DINM_N_INPUTS < f.sequences ? batch * DINM_N_INPUTS : f.sequences;
     f.n_locates = n_stages > 1 ? 4 * n_stages : 1;
     f.n_edits = n_stages > 1 ? 2 * n_stages : 1;
+    batch = batch < n_cases ? batch : n_cases;
     f.n_edits = f.n_edits < batch ? f.n_edits : batch;
     f.vanilla_rows = rows_of_pass(plan, vanilla_rows, job->prompts.n_prompts, f.n_vanilla, f.lanes);
     f.edited_rows = rows_of_pass(plan, edited_rows, n_cases * DINM_N_INPUTS, f.n_edited, f.lanes);

@@ -59,12 +59,22 @@ def shapes(a):
     yield "lm_head.weight", (a.vocab, d)
 
 
-def values(shape, random):
-    """Norms of one, matrices of N(0, 0.02), cut to bf16: the upper half of a float32."""
+def n_tokens(tokenizer):
+    """Ids that the tokenizer can turn into text."""
+    with open(os.path.join(tokenizer, "tokenizer.json"), encoding="utf-8") as f:
+        t = json.load(f)
+    return 1 + max([*t["model"]["vocab"].values(), *(a["id"] for a in t["added_tokens"])])
+
+
+def values(name, shape, random, n_ids):
+    """Norms of one, matrices of N(0, 0.02), cut to bf16: the upper half of a float32. Rows of the
+    head without a token are zeros, so that only ids that can be decoded are ever chosen."""
     if len(shape) == 1:
         x = np.ones(shape, np.float32)
     else:
         x = random.standard_normal(shape, np.float32) * np.float32(0.02)
+    if name == "lm_head.weight":
+        x[n_ids:] = 0
     return (x.view(np.uint32) >> 16).astype("<u2")
 
 
@@ -82,11 +92,12 @@ def main():
         at += n
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
+    n_ids = n_tokens(a.tokenizer)
     random = np.random.default_rng(a.seed)
     with open(os.path.join(a.folder, "model.safetensors"), "wb") as f:
         f.write(struct.pack("<Q", len(text)) + text)
-        for _, shape in shapes(a):
-            f.write(values(shape, random).tobytes())
+        for name, shape in shapes(a):
+            f.write(values(name, shape, random, n_ids).tobytes())
     print(f"{a.folder}: {at / 2e9:.2f} billion parameters, {at / 1e9:.2f} GB")
 
 
