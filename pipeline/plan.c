@@ -153,7 +153,7 @@ out:
     return status;
 }
 
-static int choose(struct dinm_plan *plan, struct dinm_error *err)
+int dinm_plan_choose(struct dinm_plan *plan, struct dinm_error *err)
 {
     int status = DINM_OK;
     const struct dinm_settings *s = plan->job->settings;
@@ -177,7 +177,7 @@ int dinm_plan_make_all(struct dinm_plan *plan, const struct dinm_job *job, struc
     TRY(dinm_agree_all(&job->grid, measure_weights(plan, err), err));
     TRY(dinm_plan_count_all(plan, err));
     TRY(gather_ranks_all(plan, err));
-    TRY(dinm_agree_all(&job->grid, choose(plan, err), err)); /* the same everywhere */
+    TRY(dinm_agree_all(&job->grid, dinm_plan_choose(plan, err), err)); /* the same everywhere */
 out:
     return status;
 }

@@ -1,9 +1,8 @@
 /* What a job will need, counted before anything heavy is loaded: which rank holds which layers, how
  * much memory each of them takes and whether it is there, and (for --dry-run) work and time.
  *
- * Answers are counted at their greatest length, and the edited layer is taken as usual_layer says
- * where the settings leave it to be found, so memory and time are upper bounds in the first respect
- * and good guesses in the second. */
+ * Answers are counted at their greatest length. Where the settings leave the edited layer to be
+ * found, memory is counted for the dearest from usual_layer up, and work for usual_layer. */
 #ifndef DINM_PIPELINE_PLAN_H
 #define DINM_PIPELINE_PLAN_H
 
@@ -114,6 +113,8 @@ int dinm_plan_print_cut(const struct dinm_plan *plan, struct dinm_buffer *out,
 int dinm_plan_count_all(struct dinm_plan *plan, struct dinm_error *err);
 int dinm_plan_rates_all(struct dinm_plan *plan, struct dinm_error *err);
 void dinm_plan_count_work(struct dinm_plan *plan);
+/* Stages, cut and memory from what is counted and gathered; Local. */
+int dinm_plan_choose(struct dinm_plan *plan, struct dinm_error *err);
 /* Costs of the layers, for the cut: [n_layers]. */
 void dinm_plan_costs(const struct dinm_plan *plan, double *costs);
 /* The memory of a stage whose layers are set, of plan->n_stages. */

@@ -117,11 +117,13 @@ static struct flow flow_of(const struct dinm_plan *plan)
     size_t n_cases = job->cases.n_cases;
     struct flow f = {.lanes = dinm_decode_n_lanes(n_stages)};
     f.sequences = dinm_decode_most(&job->generator, n_stages);
-    f.n_vanilla = 2 * batch < f.sequences ? 2 * batch : f.sequences;
-    f.n_edited = batch * DINM_N_INPUTS < f.sequences ? batch * DINM_N_INPUTS : f.sequences;
+    size_t few = 2 * batch < job->prompts.n_prompts ? 2 * batch : job->prompts.n_prompts;
+    f.n_vanilla = few < f.sequences ? few : f.sequences;
+    batch = batch < n_cases ? batch : n_cases;
+    few = batch * DINM_N_INPUTS;
+    f.n_edited = few < f.sequences ? few : f.sequences;
     f.n_locates = n_stages > 1 ? 4 * n_stages : 1;
     f.n_edits = n_stages > 1 ? 2 * n_stages : 1;
-    batch = batch < n_cases ? batch : n_cases;
     f.n_edits = f.n_edits < batch ? f.n_edits : batch;
     f.vanilla_rows = rows_of_pass(plan, vanilla_rows, job->prompts.n_prompts, f.n_vanilla, f.lanes);
     f.edited_rows = rows_of_pass(plan, edited_rows, n_cases * DINM_N_INPUTS, f.n_edited, f.lanes);
@@ -204,37 +206,55 @@ static void fill_answers(const struct dinm_plan *plan, struct dinm_plan_memory *
                             : 0.0);
 }
 
-/* Edits under way on one stage, and the matrices kept until the batch is answered. */
-static void fill_edit(const struct dinm_plan *plan, struct dinm_plan_stage *s, const struct flow *f,
-                      bool last)
+/* Edits of `layer` as they are made on one stage: the owner's matrices and rows, the tape of the
+ * layers above, the logits of the last stage. */
+static double making(const struct dinm_plan *plan, const struct dinm_plan_stage *s, size_t layer,
+                     const struct flow *f)
+{
+    const struct dinm_job *job = plan->job;
+    const struct dinm_config *c = &job->slice.config;
+    size_t n_cases = job->cases.n_cases, above = 0;
+    double matrix = (double)c->d_model * (double)c->d_ff * sizeof(float);
+    double rows = largest_window(plan, target_rows, n_cases, f->n_edits);
+    double bytes = 2.0 * rows * (double)c->d_model * sizeof(float); /* a step's rows, and back */
+    if (layer >= s->last) {
+        return 0.0;
+    }
+    if (layer >= s->first) {
+        bytes += 3.0 * (double)f->n_edits * matrix + (job->settings->edit.save ? matrix : 0.0) +
+                 rows * (double)(c->d_model + c->d_ff) * sizeof(float);
+        above = s->last - layer - 1;
+    } else {
+        above = s->last - s->first;
+    }
+    bytes += (double)dinm_tape_bytes(c, above, (size_t)rows);
+    if (s->last == c->n_layers) {
+        bytes += largest_window(plan, target_logits, n_cases, f->n_edits) * (double)c->n_vocab *
+                 sizeof(float);
+    }
+    return bytes;
+}
+
+/* The layer that the settings name, or whichever from the usual one up takes most on this stage;
+ * with the matrices that are kept until the batch is answered. */
+static void fill_edit(const struct dinm_plan *plan, struct dinm_plan_stage *s, const struct flow *f)
 {
     const struct dinm_job *job = plan->job;
     const struct dinm_config *c = &job->slice.config;
     size_t n_cases = job->cases.n_cases, batch = (size_t)job->settings->run.batch;
-    struct dinm_plan_memory *m = &s->memory[DINM_AT_EDIT];
     double matrix = (double)c->d_model * (double)c->d_ff * sizeof(float);
-    double rows = largest_window(plan, target_rows, n_cases, f->n_edits);
-    bool owner = plan->usual_layer >= s->first && plan->usual_layer < s->last;
-    size_t above = owner                          ? s->last - plan->usual_layer - 1
-                   : plan->usual_layer < s->first ? s->last - s->first
-                                                  : 0;
-    double kept = (double)(batch < n_cases ? batch : n_cases) * matrix, making = 0.0;
+    double kept = (double)(batch < n_cases ? batch : n_cases) * matrix;
+    size_t end = job->settings->locate.n_layers > 0 ? plan->usual_layer + 1 : c->n_layers;
     if (!dinm_edit_is_wanted(job->settings)) {
         return;
     }
-    if (owner) {
-        making += 3.0 * (double)f->n_edits * matrix + (job->settings->edit.save ? matrix : 0.0) +
-                  rows * (double)(c->d_model + c->d_ff) * sizeof(float);
+    for (size_t layer = plan->usual_layer; layer < end; layer++) {
+        bool owner = layer >= s->first && layer < s->last;
+        double bytes = making(plan, s, layer, f) + (owner ? kept : 0.0);
+        double *edit = &s->memory[DINM_AT_EDIT].edit, *answer = &s->memory[DINM_AT_ANSWER].edit;
+        *edit = bytes > *edit ? bytes : *edit;
+        *answer = owner ? kept : *answer;
     }
-    making += (double)dinm_tape_bytes(c, above, (size_t)rows);
-    if (last) {
-        making += largest_window(plan, target_logits, n_cases, f->n_edits) * (double)c->n_vocab *
-                  sizeof(float);
-    }
-    making +=
-        2.0 * rows * (double)c->d_model * sizeof(float); /* a step's rows and their gradient */
-    m->edit = (owner ? kept : 0.0) + making;
-    s->memory[DINM_AT_ANSWER].edit = owner ? kept : 0.0;
 }
 
 static void fill_judge(const struct dinm_plan *plan, struct dinm_plan_stage *s)
@@ -294,7 +314,7 @@ void dinm_plan_fill_stage(const struct dinm_plan *plan, struct dinm_plan_stage *
                  largest_window(plan, edited_capacity, n_inputs, f.n_edited) +
                      question_positions(plan, &f),
                  f.edited_rows, f.n_edited, f.lanes, last);
-    fill_edit(plan, s, &f, last);
+    fill_edit(plan, s, &f);
     fill_judge(plan, s);
     s->peak = DINM_AT_LOCATE;
     for (int at = DINM_AT_LOCATE; at < DINM_N_MOMENTS; at++) {

@@ -106,7 +106,7 @@ static int print_grid(const struct dinm_plan *plan, struct dinm_buffer *out, str
     PUT("edited  layer %zu%s\n", plan->usual_layer,
         job->settings->locate.n_layers > 0
             ? " (locate.layers)"
-            : ", taken as usual: the job finds it case by case; a lower one takes more");
+            : " or above, as usual: the job finds it case by case; a lower one takes more");
 out:
     return status;
 }

@@ -171,6 +171,7 @@ static void members_are_set(void **state)
         {"edit.eos", "true"},
         {"edit.target_prefix", "|"},
         {"locate.layers", "[3, 1]"},
+        {"run.layer_cut", "3,3,1"},
         {"archive.dtype", "f32"},
         {"judge.path", "refusal"},
         {"model.path", "/m"},
@@ -198,6 +199,10 @@ static void members_are_set(void **state)
     assert_int_equal(s.locate.layers[0], 4);
     assert_int_equal(dinm_settings_apply_text(&s, "locate.layers", "[]", &err), DINM_OK);
     assert_int_equal(s.locate.n_layers, 0);
+    assert_int_equal(s.run.n_layer_cut, 3);
+    assert_int_equal(s.run.layer_cut[0], 3);
+    assert_int_equal(s.run.layer_cut[1], 3);
+    assert_int_equal(s.run.layer_cut[2], 1);
     assert_false(s.archive.half);
     assert_string_equal(s.judge.path, "refusal");
     assert_string_equal(s.model.path, "/m");
@@ -266,6 +271,9 @@ static void wrong_values_are_refused(void **state)
     assert_refused("locate.layers", "[2,2]",
                    "locate.layers: expected a list of different whole numbers like [28,29], found "
                    "the number 2");
+    assert_refused("run.layer_cut", "[3,0]",
+                   "run.layer_cut: expected a list of whole numbers from 1 like [6,6,5,5], found "
+                   "the number 0");
     assert_refused("prompt.template", "llama4",
                    "prompt.template: expected a text with {prompt} in it once, or one of none, "
                    "llama2, mistral, llama3, chatml, found \"llama4\"");
