@@ -61,8 +61,7 @@ static void check_node(const struct dinm_plan *plan, size_t node, struct dinm_er
     }
 }
 
-/* A mapping counts as a whole in the address space, touched or not; both models are mapped twice
- * for a moment at most. */
+/* A mapping counts as a whole in the address space, touched or not. */
 static void check_rank(const struct dinm_plan *plan, size_t rank, struct dinm_error *lack)
 {
     const struct dinm_plan_stage *s = stage_of(plan, rank);
@@ -74,7 +73,7 @@ static void check_rank(const struct dinm_plan *plan, size_t rank, struct dinm_er
     for (size_t l = 0; l < plan->job->slice.config.n_layers; l++) {
         mapped += (double)plan->layers[l].n_bytes;
     }
-    mapped += plan->job->slice.config.tied ? 0.0 : (double)plan->head.n_bytes;
+    mapped += (double)(plan->head.n_bytes - plan->head.n_tied_bytes);
     if (own + mapped > plan->ranks[rank].space) {
         dinm_fail(lack, DINM_FAILED,
                   "rank %zu needs %.0f MB of address space, but its limit (ulimit -v) leaves only "

@@ -95,38 +95,51 @@ static size_t most_keys(const struct dinm_plan *plan)
     return (size_t)most;
 }
 
-/* How the units of a group are worked on. */
-struct flow {
-    size_t lanes, sequences;          /* of the decoding batch */
-    size_t n_vanilla, n_edited;       /* answered at once */
-    size_t n_locates, n_edits;        /* under way at once */
-    double vanilla_rows, edited_rows; /* of one pass */
+/* Answers under way in one group. */
+struct answers {
+    size_t at_once;   /* sequences */
+    double positions; /* of their caches */
+    double pass_rows; /* of one pass: a lane's prompts */
+    double all_rows;  /* of all lanes' first passes */
 };
 
-static double rows_of_pass(const struct dinm_plan *plan, of_index *f, size_t n, size_t at_once,
-                           size_t lanes)
+/* How the units of a group are worked on. */
+struct flow {
+    size_t lanes, sequences; /* of the decoding batch */
+    struct answers vanilla, edited;
+    size_t n_locates, n_edits; /* under way at once */
+};
+
+static size_t fewer(size_t a, size_t b)
 {
-    size_t per_lane = (at_once + lanes - 1) / lanes;
-    return least(largest_window(plan, f, n, per_lane), (double)plan->job->generator.max_rows);
+    return a < b ? a : b;
+}
+
+static struct answers answers_of(const struct dinm_plan *plan, of_index *rows, of_index *capacities,
+                                 size_t n, size_t at_once, size_t lanes)
+{
+    double most = (double)plan->job->generator.max_rows;
+    struct answers a = {.at_once = fewer(at_once, n)};
+    size_t per_lane = (a.at_once + lanes - 1) / lanes;
+    a.positions = largest_window(plan, capacities, n, a.at_once);
+    a.pass_rows = least(largest_window(plan, rows, n, per_lane), most);
+    a.all_rows = least(largest_window(plan, rows, n, a.at_once), (double)lanes * most);
+    return a;
 }
 
 static struct flow flow_of(const struct dinm_plan *plan)
 {
     const struct dinm_job *job = plan->job;
-    size_t batch = (size_t)job->settings->run.batch, n_stages = plan->n_stages;
-    size_t n_cases = job->cases.n_cases;
+    size_t n_stages = plan->n_stages, n_cases = job->cases.n_cases;
+    size_t batch = fewer((size_t)job->settings->run.batch, n_cases);
     struct flow f = {.lanes = dinm_decode_n_lanes(n_stages)};
     f.sequences = dinm_decode_most(&job->generator, n_stages);
-    size_t few = 2 * batch < job->prompts.n_prompts ? 2 * batch : job->prompts.n_prompts;
-    f.n_vanilla = few < f.sequences ? few : f.sequences;
-    batch = batch < n_cases ? batch : n_cases;
-    few = batch * DINM_N_INPUTS;
-    f.n_edited = few < f.sequences ? few : f.sequences;
-    f.n_locates = n_stages > 1 ? 4 * n_stages : 1;
-    f.n_edits = n_stages > 1 ? 2 * n_stages : 1;
-    f.n_edits = f.n_edits < batch ? f.n_edits : batch;
-    f.vanilla_rows = rows_of_pass(plan, vanilla_rows, job->prompts.n_prompts, f.n_vanilla, f.lanes);
-    f.edited_rows = rows_of_pass(plan, edited_rows, n_cases * DINM_N_INPUTS, f.n_edited, f.lanes);
+    f.vanilla = answers_of(plan, vanilla_rows, vanilla_capacity, job->prompts.n_prompts,
+                           fewer(2 * (size_t)job->settings->run.batch, f.sequences), f.lanes);
+    f.edited = answers_of(plan, edited_rows, edited_capacity, n_cases * DINM_N_INPUTS,
+                          fewer(batch * DINM_N_INPUTS, f.sequences), f.lanes);
+    f.n_locates = n_stages > 1 ? fewer(4 * n_stages, n_cases) : 1;
+    f.n_edits = n_stages > 1 ? fewer(2 * n_stages, batch) : 1;
     return f;
 }
 
@@ -135,7 +148,7 @@ static double question_positions(const struct dinm_plan *plan, const struct flow
 {
     const struct dinm_job *job = plan->job;
     const struct dinm_settings *s = job->settings;
-    size_t n = job->questions.n_questions, room = f->sequences - f->n_edited;
+    size_t n = job->questions.n_questions, room = f->sequences - f->edited.at_once;
     double most = 0.0;
     for (size_t i = 0; i < n; i++) {
         double positions = vanilla_capacity(plan, job->prompts.of_question[i]);
@@ -148,7 +161,7 @@ static double question_positions(const struct dinm_plan *plan, const struct flow
 size_t dinm_plan_few_rows(const struct dinm_plan *plan, enum dinm_moment moment)
 {
     struct flow f = flow_of(plan);
-    size_t n = moment == DINM_AT_VANILLA ? f.n_vanilla : f.n_edited;
+    size_t n = moment == DINM_AT_VANILLA ? f.vanilla.at_once : f.edited.at_once;
     return (n + f.lanes - 1) / f.lanes;
 }
 
@@ -156,8 +169,8 @@ static size_t most_rows(const struct dinm_plan *plan, const struct flow *f)
 {
     size_t n_cases = plan->job->cases.n_cases;
     double most = largest_window(plan, locate_rows, n_cases, 1);
-    double others[] = {largest_window(plan, target_rows, n_cases, 1), f->vanilla_rows,
-                       f->edited_rows};
+    double others[] = {largest_window(plan, target_rows, n_cases, 1), f->vanilla.pass_rows,
+                       f->edited.pass_rows};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         most = others[i] > most ? others[i] : most;
     }
@@ -171,39 +184,43 @@ void dinm_plan_most_rows(const struct dinm_plan *plan, size_t *n_rows, size_t *n
     *n_keys = most_keys(plan);
 }
 
-/* Rows of d_model floats on their way: the driver holds those that have not yet begun. */
-static double passing(const struct dinm_plan *plan, double rows, size_t n_under_way, bool driver)
+/* Rows of d_model floats on their way: the driver holds all that have not yet begun, another stage
+ * what arrives, what it works on and what it sends. */
+static double passing(const struct dinm_plan *plan, double pass_rows, double all_rows, bool driver)
 {
-    double n = plan->n_stages == 1 ? 1.0 : driver ? (double)n_under_way : 3.0;
-    return n * rows * (double)plan->job->slice.config.d_model * sizeof(float);
+    double rows = plan->n_stages == 1 ? pass_rows : driver ? all_rows : 3.0 * pass_rows;
+    return least(rows, all_rows) * (double)plan->job->slice.config.d_model * sizeof(float);
 }
 
 static void fill_locate(const struct dinm_plan *plan, struct dinm_plan_stage *s,
-                        const struct flow *f, bool driver, bool last)
+                        const struct flow *f)
 {
     const struct dinm_config *c = &plan->job->slice.config;
     enum dinm_archive_hidden hidden = plan->job->settings->archive.hidden;
-    double rows = largest_window(plan, locate_rows, plan->job->cases.n_cases, 1);
+    size_t n_cases = plan->job->cases.n_cases;
+    double rows = largest_window(plan, locate_rows, n_cases, 1);
+    double all_rows = largest_window(plan, locate_rows, n_cases, f->n_locates);
     double n_kept = hidden == DINM_HIDDEN_FULL ? rows : hidden == DINM_HIDDEN_NONE ? 0.0 : 2.0;
     double row = (double)c->d_model * sizeof(float);
-    s->memory[DINM_AT_LOCATE].activations += passing(plan, rows, f->n_locates, driver) +
-                                             (last ? rows * row : 0.0) +
+    s->memory[DINM_AT_LOCATE].activations += passing(plan, rows, all_rows, s->first == 0) +
+                                             (s->last == c->n_layers ? rows * row : 0.0) +
                                              (double)(s->last - s->first + 1) * n_kept * row;
 }
 
-/* Caches, and logits of the tokens chosen in one pass. */
+/* Caches, and on the last stage the logits of the tokens that one pass chooses. */
 static void fill_answers(const struct dinm_plan *plan, struct dinm_plan_memory *m,
-                         const struct dinm_plan_stage *s, double positions, double rows,
-                         size_t at_once, size_t lanes, bool last)
+                         const struct dinm_plan_stage *s, const struct answers *a, size_t lanes)
 {
     const struct dinm_config *c = &plan->job->slice.config;
-    double n_layers = (double)(s->last - s->first),
-           per_lane = (double)((at_once + lanes - 1) / lanes);
-    m->caches += 2.0 * positions * n_layers * (double)(c->n_kv_heads * c->d_head) * sizeof(float);
-    m->activations += passing(plan, rows, lanes, s->first == 0) +
-                      (last ? (per_lane + 1.0) * (double)c->n_vocab * sizeof(float) +
-                                  per_lane * (double)c->d_model * sizeof(float)
-                            : 0.0);
+    double n_layers = (double)(s->last - s->first);
+    double per_lane = (double)((a->at_once + lanes - 1) / lanes);
+    m->caches +=
+        2.0 * a->positions * n_layers * (double)(c->n_kv_heads * c->d_head) * sizeof(float);
+    m->activations += passing(plan, a->pass_rows, a->all_rows, s->first == 0);
+    if (s->last == c->n_layers) {
+        m->activations +=
+            ((per_lane + 1.0) * (double)c->n_vocab + per_lane * (double)c->d_model) * sizeof(float);
+    }
 }
 
 /* Edits of `layer` as they are made on one stage: the owner's matrices and rows, the tape of the
@@ -289,7 +306,7 @@ static double weights_of(const struct dinm_plan *plan, size_t first, size_t last
     bytes += first == 0 ? (double)plan->embed.n_bytes : 0.0;
     if (last == plan->job->slice.config.n_layers) {
         bytes += (double)plan->head.n_bytes;
-        bytes -= first == 0 && plan->job->slice.config.tied ? (double)plan->embed.n_bytes : 0.0;
+        bytes -= first == 0 ? (double)plan->head.n_tied_bytes : 0.0;
     }
     return bytes;
 }
@@ -298,22 +315,16 @@ void dinm_plan_fill_stage(const struct dinm_plan *plan, struct dinm_plan_stage *
 {
     const struct dinm_job *job = plan->job;
     struct flow f = flow_of(plan);
-    bool last = s->last == job->slice.config.n_layers;
-    size_t n_inputs = job->cases.n_cases * DINM_N_INPUTS;
+    f.edited.positions += question_positions(plan, &f);
     double scratch =
         (double)dinm_workspace_bytes(&job->slice.config, most_rows(plan, &f), most_keys(plan));
     for (int at = DINM_AT_LOCATE; at < DINM_AT_JUDGE; at++) {
         s->memory[at] = (struct dinm_plan_memory){.weights = weights_of(plan, s->first, s->last),
                                                   .activations = scratch};
     }
-    fill_locate(plan, s, &f, s->first == 0, last);
-    fill_answers(plan, &s->memory[DINM_AT_VANILLA], s,
-                 largest_window(plan, vanilla_capacity, job->prompts.n_prompts, f.n_vanilla),
-                 f.vanilla_rows, f.n_vanilla, f.lanes, last);
-    fill_answers(plan, &s->memory[DINM_AT_ANSWER], s,
-                 largest_window(plan, edited_capacity, n_inputs, f.n_edited) +
-                     question_positions(plan, &f),
-                 f.edited_rows, f.n_edited, f.lanes, last);
+    fill_locate(plan, s, &f);
+    fill_answers(plan, &s->memory[DINM_AT_VANILLA], s, &f.vanilla, f.lanes);
+    fill_answers(plan, &s->memory[DINM_AT_ANSWER], s, &f.edited, f.lanes);
     fill_edit(plan, s, &f);
     fill_judge(plan, s);
     s->peak = DINM_AT_LOCATE;

@@ -66,7 +66,7 @@ static int print_inputs(const struct dinm_plan *plan, struct dinm_buffer *out,
     const struct dinm_config *c = &job->slice.config;
     double weights = (double)plan->embed.n_bytes + (double)plan->head.n_bytes, read = 0.0;
     double written = 0.0;
-    weights -= c->tied ? (double)plan->embed.n_bytes : 0.0;
+    weights -= (double)plan->head.n_tied_bytes;
     for (size_t l = 0; l < c->n_layers; l++) {
         weights += (double)plan->layers[l].n_bytes;
     }

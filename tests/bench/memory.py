@@ -7,7 +7,7 @@ Checked, exit status 1 if not so:
   with several stages each rank's resident weights are at most 1.4 x its share of the file.
 
 usage: memory.py PROGRAM MODEL [--ranks 4] [--stages 4] [--cases 2] [--new 16] [--layer 19]
-                 [--show] [--set KEY=VALUE]...
+                 [--batch 8] [--show] [--set KEY=VALUE]...
        MODEL: a folder that write_checkpoint.py made; judge and cases are the demo's
 """
 import argparse
@@ -31,7 +31,7 @@ def arguments():
     p = argparse.ArgumentParser(usage=__doc__)
     p.add_argument("program")
     p.add_argument("model")
-    for name, value in (("ranks", 4), ("stages", 4), ("cases", 2), ("new", 16), ("layer", 19)):
+    for name, value in (("ranks", 4), ("stages", 4), ("cases", 2), ("new", 16), ("layer", 19), ("batch", 8)):
         p.add_argument("--" + name, type=int, default=value)
     p.add_argument("--show", action="store_true", help="the plan as printed")
     p.add_argument("--set", action="append", default=[])
@@ -41,7 +41,7 @@ def arguments():
 def command(a, out):
     line = ["mpirun", "-n", str(a.ranks), a.program, "--model", a.model,
             "--judge", os.path.join(DEMO, "judge"), "--cases", os.path.join(DEMO, "cases.json"),
-            "--set", f"locate.layers={a.layer}", "--limit", str(a.cases), "--out", out, "--stages", str(a.stages), "--quiet",
+            "--set", f"locate.layers={a.layer}", "--batch", str(a.batch), "--limit", str(a.cases), "--out", out, "--stages", str(a.stages), "--quiet",
             "--set", f"generate.max_new_tokens={a.new}"]
     for setting in a.set:
         line += ["--set", setting]
