@@ -118,6 +118,20 @@ static double most_of(const struct dinm_plan *plan)
     return dinm_plan_node_most(plan, plan->ranks[0].node);
 }
 
+/* One node: what is each rank's own, and each stage's layers once. */
+static void check_sharing(const struct dinm_plan *plan)
+{
+    for (int at = DINM_AT_LOCATE; at < DINM_AT_JUDGE; at++) {
+        double bytes = 0.0;
+        for (size_t s = 0; s < plan->n_stages; s++) {
+            const struct dinm_plan_memory *m = &plan->stages[s].memory[at];
+            bytes += (double)plan->n_groups * (m->caches + m->edit + m->activations) + m->weights;
+        }
+        EXPECT(fabs(dinm_plan_node_bytes(plan, plan->ranks[0].node, (enum dinm_moment)at) - bytes) <
+               0.5);
+    }
+}
+
 /* With so much on the first node, the fewest stages of those tried one by one. */
 static void check_choice(struct dinm_plan *plan, struct dinm_settings *s)
 {
@@ -132,6 +146,7 @@ static void check_choice(struct dinm_plan *plan, struct dinm_settings *s)
             EXPECT(dinm_plan_choose(plan, &err) == DINM_OK);
             EXPECT(plan->n_stages == n);
             needs[n] = most_of(plan);
+            check_sharing(plan);
         }
     }
     s->run.stages = 0;

@@ -52,6 +52,36 @@ static void parts_add_up(void **state)
     }
 }
 
+/* A checkpoint of zeros with every tensor of the table, a fused one once. */
+static void write_zeros(const char *folder, const struct dinm_config *c)
+{
+    enum { MOST = 64, LARGEST = 8192 };
+    static const uint16_t zeros[LARGEST];
+    static char names[MOST][64];
+    struct dinm_tensor tensors[MOST];
+    struct dinm_error err = {0};
+    size_t n = 0;
+    char *path = dinm_path_join(folder, "model.safetensors", &err);
+    for (size_t i = 0; i < dinm_weights_n_tensors(c); i++) {
+        const struct dinm_param p = dinm_weights_param(c, i);
+        const size_t width = p.n_out * p.n_parts, n_elements = width * (p.n_in > 0 ? p.n_in : 1);
+        if (p.part > 0) {
+            continue;
+        }
+        assert_true(n < MOST && n_elements <= LARGEST);
+        strcpy(names[n], p.name);
+        tensors[n] = (struct dinm_tensor){.name = names[n],
+                                          .dtype = DINM_F16,
+                                          .n_dims = p.n_in > 0 ? 2 : 1,
+                                          .shape = {(int64_t)width, (int64_t)p.n_in},
+                                          .data = zeros,
+                                          .n_bytes = 2 * n_elements};
+        n++;
+    }
+    assert_ok(dinm_safetensors_write(path, tensors, n, NULL, &err), &err);
+    free(path);
+}
+
 /* Parts of fused tensors, and positions that are learned. */
 static void parts_of_gpt2(void **state)
 {
@@ -61,6 +91,21 @@ static void parts_of_gpt2(void **state)
     c.d_head = 5;
     c.learned_positions = c.layer_norm = c.qkv_bias = c.o_bias = c.mlp_bias = true;
     c.mlp = DINM_MLP_GELU_NEW;
+    c.n_positions = 64;
+    struct dinm_checkpoint checkpoint = {0};
+    struct dinm_error err = {0};
+    char *folder = new_folder();
+    write_zeros(folder, &c);
+    assert_ok(dinm_checkpoint_open(&checkpoint, folder, &err), &err);
+    struct dinm_weights_size head = dinm_weights_head_size(&c, &checkpoint);
+    size_t sum =
+        dinm_weights_embed_size(&c, &checkpoint).n_bytes + head.n_bytes - head.n_tied_bytes;
+    for (size_t l = 0; l < c.n_layers; l++) {
+        sum += dinm_weights_layer_size(&c, &checkpoint, l).n_bytes;
+    }
+    assert_int_equal(sum, checkpoint_bytes(&checkpoint));
+    dinm_checkpoint_close(&checkpoint);
+    remove_folder(folder);
     struct dinm_weights_size layer = dinm_weights_layer_size(&c, NULL, 1);
     assert_int_equal(layer.n_products, 4 * 20 * 20 + 2 * 44 * 20);
     assert_int_equal(dinm_weights_head_size(&c, NULL).n_products, 50 * 20);
