@@ -7,7 +7,7 @@
 #include "pipeline/job.h"
 #include "pipeline/locate.h"
 
-enum { MOST_TENSORS = 20 }; /* named one by one; what is beyond is counted */
+enum { MOST_TENSORS = 20 }; /* named one by one */
 
 static int open_cases(struct dinm_job *job, struct dinm_error *err)
 {
@@ -128,7 +128,8 @@ int dinm_faults_add(struct dinm_faults *faults, struct dinm_error *failure, stru
     return status;
 }
 
-/* Every tensor of a table that the checkpoint lacks, or has in another form. */
+/* Every tensor of a table that the checkpoint lacks, or has in another form; faults NULL: the first
+ * of them. */
 typedef struct dinm_param of_table(const void *config, size_t index);
 
 static int check_tensors(const struct dinm_checkpoint *checkpoint, of_table *table,
@@ -141,15 +142,18 @@ static int check_tensors(const struct dinm_checkpoint *checkpoint, of_table *tab
     for (size_t i = 0; i < n; i++) {
         const struct dinm_param param = table(config, i);
         const struct dinm_tensor *t;
-        if (dinm_weights_find(&t, &param, checkpoint, &failure) < 0) {
-            n_wrong++;
-            TRY(n_wrong <= MOST_TENSORS ? dinm_faults_add(faults, &failure, err) : DINM_OK);
-            failure = (struct dinm_error){0};
+        if (dinm_weights_find(&t, &param, checkpoint, faults != NULL ? &failure : err) == DINM_OK) {
+            continue;
         }
-    }
-    if (n_wrong > MOST_TENSORS) {
-        dinm_fail(&failure, DINM_FAILED, "%s: %zu more tensors are missing or of another form",
-                  checkpoint->folder, n_wrong - MOST_TENSORS);
+        if (faults == NULL) {
+            return DINM_FAILED;
+        }
+        if (n_wrong++ == MOST_TENSORS) { /* a config.json may promise many layers */
+            failure = (struct dinm_error){0};
+            dinm_fail(&failure, DINM_FAILED, "%s: the tensors behind %s were not looked for",
+                      checkpoint->folder, param.name);
+            return dinm_faults_add(faults, &failure, err);
+        }
         TRY(dinm_faults_add(faults, &failure, err));
     }
 out:
@@ -174,8 +178,9 @@ static int check_model_tensors(struct dinm_job *job, struct dinm_faults *faults,
     struct dinm_checkpoint checkpoint = {0};
     struct dinm_error failure = {0};
     const struct dinm_config *c = &job->slice.config;
-    if (dinm_checkpoint_open(&checkpoint, job->settings->model.path, &failure) < 0) {
-        return dinm_faults_add(faults, &failure, err);
+    if (dinm_checkpoint_open(&checkpoint, job->settings->model.path,
+                             faults != NULL ? &failure : err) < 0) {
+        return faults != NULL ? dinm_faults_add(faults, &failure, err) : DINM_FAILED;
     }
     TRY(check_tensors(&checkpoint, decoder_param, c, dinm_weights_n_tensors(c), faults, err));
 out:
@@ -252,7 +257,8 @@ int dinm_job_open_inputs(struct dinm_job *job, struct dinm_faults *faults, struc
             TRY(i == JUDGE ? explain_judge(job, faults, &failure, err)
                            : dinm_faults_add(faults, &failure, err));
             continue;
-        } else if (i == CONFIG) {
+        }
+        if (i == CONFIG) {
             TRY(check_model_tensors(job, faults, err));
         }
         done |= 1U << i;

@@ -107,6 +107,20 @@ def all_faults_at_once(folder):
     expect(all(line.startswith("dinm_pipeline: ") for line in lines), "who says it")
 
 
+def more_layers_than_tensors(folder):
+    model = os.path.join(folder, "deep")
+    shutil.copytree(os.path.join(DEMO, "model"), model)
+    with open(os.path.join(model, "config.json"), encoding="utf-8") as f:
+        config = json.load(f)
+    config["num_hidden_layers"] = 100000
+    with open(os.path.join(model, "config.json"), "w", encoding="utf-8") as f:
+        json.dump(config, f)
+    lines = run("--model", model).stderr.splitlines()
+    expect(len(lines) == 22, f"twenty tensors, the rest and the count: {lines}")
+    expect("tensors behind model.layers.8." in lines[20] and "not looked for" in lines[20],
+           f"where the search ends: {lines[20:]}")
+
+
 def faults_of_usage():
     p = run("--set", "locate.layers=[6]")
     expect(p.returncode == USAGE, f"only wrong usage ends with 2, not {p.returncode}")
@@ -138,6 +152,7 @@ with tempfile.TemporaryDirectory() as scratch:
     a_sound_job(scratch)
     stages_of_ranks()
     all_faults_at_once(scratch)
+    more_layers_than_tensors(scratch)
     faults_of_usage()
     no_room()
 sys.exit(1 if failures else 0)
