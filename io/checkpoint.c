@@ -240,12 +240,15 @@ const struct dinm_tensor *dinm_checkpoint_find(const struct dinm_checkpoint *c, 
 int dinm_checkpoint_digest(const struct dinm_checkpoint *c, uint64_t *digest,
                            struct dinm_error *err)
 {
-    (void)err; /* the files are mapped already */
-    *digest = 0;
+    uint64_t all = 0;
+    int status = DINM_OK;
+
     for (size_t i = 0; i < c->n_files; i++) {
-        *digest = dinm_digest(c->files[i].map.data, c->files[i].map.n_bytes, *digest);
+        TRY(dinm_file_digest_seeded(c->paths[i], all, &all, err));
     }
-    return DINM_OK;
+    *digest = all;
+out:
+    return status;
 }
 
 void dinm_checkpoint_close(struct dinm_checkpoint *c)

@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { READ_BYTES = 1 << 16, MOST_BYTES_PER_CALL = 1 << 30 };
+enum { READ_BYTES = 1 << 16, DIGEST_BYTES = 1 << 18, MOST_BYTES_PER_CALL = 1 << 30 };
 
 int dinm_file_read(const char *path, struct dinm_buffer *b, struct dinm_error *err)
 {
@@ -334,13 +334,39 @@ char *dinm_path_join(const char *folder, const char *name, struct dinm_error *er
 
 int dinm_file_digest(const char *path, uint64_t *digest, struct dinm_error *err)
 {
-    struct dinm_map map;
-    const int status = dinm_map_open(&map, path, err);
+    return dinm_file_digest_seeded(path, 0, digest, err);
+}
 
-    if (status == DINM_OK) {
-        *digest = dinm_digest(map.data, map.n_bytes, 0);
-        dinm_map_close(&map);
+/* Read, not mapped: pages that were only looked at once must not count as ours. */
+int dinm_file_digest_seeded(const char *path, uint64_t seed, uint64_t *digest,
+                            struct dinm_error *err)
+{
+    int status = DINM_OK;
+    int fd = -1;
+    ssize_t n = 1;
+    XXH64_state_t *state = XXH64_createState();
+    unsigned char *bytes = dinm_alloc(DIGEST_BYTES, 1, "a file's digest", err);
+
+    TRY(bytes != NULL ? DINM_OK : DINM_FAILED);
+    TRY(state != NULL && XXH64_reset(state, seed) != XXH_ERROR
+            ? DINM_OK
+            : dinm_fail(err, DINM_FAILED, "not enough memory for the digest of %s", path));
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    TRY(fd >= 0 ? DINM_OK : dinm_fail_errno(err, errno, "cannot open", path));
+    while (n != 0) {
+        n = read(fd, bytes, DIGEST_BYTES);
+        if (n < 0 && errno != EINTR) {
+            TRY(dinm_fail_errno(err, errno, "cannot read", path));
+        }
+        XXH64_update(state, bytes, n > 0 ? (size_t)n : 0);
     }
+    *digest = XXH64_digest(state);
+out:
+    if (fd >= 0) {
+        close(fd);
+    }
+    free(bytes);
+    XXH64_freeState(state);
     return status;
 }
 

@@ -140,6 +140,29 @@ static size_t carve_all(struct dinm_encoder *e, float *base, const struct dinm_t
     return c.n_floats;
 }
 
+/* As carve_all hands out, without a tape. */
+size_t dinm_encoder_scratch_bytes(const struct dinm_encoder *e, size_t n_texts, size_t n_tokens,
+                                  size_t n_longest)
+{
+    const struct dinm_encoder_config *config = &e->config;
+    const size_t most = n_longest > CHUNK_ROWS ? n_longest : CHUNK_ROWS;
+    const size_t n_rows = n_tokens < most ? n_tokens : most;
+    const size_t n_d = n_rows * config->d_model;
+    const size_t first[] = {0, n_longest};
+    const struct dinm_texts longest = {.first = first, .n_texts = 1, .n_rows = n_longest};
+    struct dinm_encoder_acts unused;
+    struct carver c = {NULL, 0};
+
+    carve_layer(&c, &unused, n_d, n_rows * config->d_ff, false);
+    carve(&c, n_d);
+    for (int i = 0; i < 3; i++) {
+        carve(&c, n_texts * config->d_model);
+    }
+    carve(&c, n_texts * config->n_labels);
+    carve(&c, attention_scratch(e, &longest));
+    return c.n_floats * sizeof(float);
+}
+
 int dinm_encoder_reserve(struct dinm_encoder *e, const struct dinm_texts *texts, bool taped,
                          struct dinm_error *err)
 {

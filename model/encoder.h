@@ -35,6 +35,11 @@ const struct dinm_encoder_config *dinm_encoder_get_config(const struct dinm_enco
 int dinm_encoder_classify(struct dinm_encoder *e, float *logits, const int32_t *ids,
                           const size_t *first, size_t n_texts, struct dinm_error *err);
 
+/* Bytes of scratch that classify takes for texts of so many tokens, the longest of n_longest, with
+ * as many threads as are set now. */
+size_t dinm_encoder_scratch_bytes(const struct dinm_encoder *e, size_t n_texts, size_t n_tokens,
+                                  size_t n_longest);
+
 /* Training form: flat float32 parameters in table order (see weights.h). */
 size_t dinm_encoder_n_params(const struct dinm_encoder_config *config);
 size_t dinm_encoder_n_tensors(const struct dinm_encoder_config *config);

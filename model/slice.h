@@ -53,6 +53,9 @@ struct dinm_workspace;
 int dinm_workspace_reserve(struct dinm_workspace **ws, const struct dinm_config *config,
                            const struct dinm_rows *rows, struct dinm_error *err);
 void dinm_workspace_free(struct dinm_workspace *ws);
+/* Bytes of one that was reserved at once for n_rows of which none attends to more than n_keys, with
+ * as many threads as are set now. */
+size_t dinm_workspace_bytes(const struct dinm_config *config, size_t n_rows, size_t n_keys);
 
 /* Activations kept for the backward pass of layers [first, last), of which there may be none. A
  * pointer that begins as NULL; reserve may be called again and forgets what the tape held. */
@@ -60,6 +63,7 @@ struct dinm_tape;
 int dinm_tape_reserve(struct dinm_tape **tape, const struct dinm_config *config, size_t first,
                       size_t last, size_t n_rows, struct dinm_error *err);
 void dinm_tape_free(struct dinm_tape *tape);
+size_t dinm_tape_bytes(const struct dinm_config *config, size_t n_layers, size_t n_rows);
 
 struct dinm_slice {
     struct dinm_config config;

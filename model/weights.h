@@ -53,6 +53,22 @@ const struct dinm_tensor *dinm_weights_edited(const struct dinm_checkpoint *chec
  * other names. */
 long dinm_weights_edited_layer(const char *name);
 
+/* What the tensors of a part of the model take. */
+struct dinm_weights_size {
+    size_t n_bytes;      /* in the checkpoint; 0 for what it does not have */
+    size_t n_products;   /* multiplications for one row: elements of the matrices */
+    size_t n_tied_bytes; /* of n_bytes: the matrix that is both embedding and head */
+};
+/* Layer `layer` alone. The checkpoint may be NULL here and below. */
+struct dinm_weights_size dinm_weights_layer_size(const struct dinm_config *config,
+                                                 const struct dinm_checkpoint *checkpoint,
+                                                 size_t layer);
+/* The embeddings, of which reading multiplies nothing; and the final norm with the head. */
+struct dinm_weights_size dinm_weights_embed_size(const struct dinm_config *config,
+                                                 const struct dinm_checkpoint *checkpoint);
+struct dinm_weights_size dinm_weights_head_size(const struct dinm_config *config,
+                                                const struct dinm_checkpoint *checkpoint);
+
 /* Flat form, all layers: parameters lie one after another in table order. For the layout of Llama
  * alone (DINM_LAYOUT_LLAMA). */
 size_t dinm_weights_n_params(const struct dinm_config *config);

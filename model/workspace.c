@@ -109,6 +109,14 @@ out:
     return status;
 }
 
+size_t dinm_workspace_bytes(const struct dinm_config *config, size_t n_rows, size_t n_keys)
+{
+    struct dinm_workspace sizes = {.n_rows = n_rows, .n_keys = n_keys > 0 ? n_keys : 1};
+
+    return cut_workspace(&sizes, config) * sizeof *sizes.memory +
+           n_rows * sizeof *sizes.positions + sizeof sizes;
+}
+
 void dinm_workspace_free(struct dinm_workspace *ws)
 {
     if (ws == NULL) {
@@ -175,6 +183,12 @@ int dinm_tape_reserve(struct dinm_tape **tape, const struct dinm_config *config,
     cut_tape(*tape, config, n_layers, n_rows);
 out:
     return status;
+}
+
+size_t dinm_tape_bytes(const struct dinm_config *config, size_t n_layers, size_t n_rows)
+{
+    return cut_tape(NULL, config, n_layers, n_rows) * sizeof(float) +
+           n_layers * sizeof(struct dinm_block) + sizeof(struct dinm_tape);
 }
 
 void dinm_tape_free(struct dinm_tape *tape)

@@ -18,7 +18,7 @@ const struct dinm_option dinm_options[] = {
     {"--case-ids", "LIST", "cases.ids", BIT(RUN), "these cases only: 3,7-9"},
     {"--phases", "LIST", NULL, BIT(RUN),
      "these phases only, of locate,vanilla,edit,judge,report (all)"},
-    {"--stages", "N", "run.stages", BIT(RUN), "ranks that share the layers of one model (1)"},
+    {"--stages", "N", "run.stages", BIT(RUN), "ranks that share the layers of one model (0: chosen)"},
     {"--batch", "N", "run.batch", BIT(RUN), "sequences decoded at once (8)"},
     {"--threads", "N", "run.threads", BIT(RUN), "threads of each rank (its share of the cores)"},
     {"--max-time", "SECONDS", "run.max_time_s", BIT(RUN), "stop cleanly after so long; see below"},

@@ -56,21 +56,28 @@ int dinm_cut_evenly(size_t *first, const double *costs, size_t n, size_t n_stage
     return DINM_OK;
 }
 
-int dinm_cut_layers(size_t *first, const struct dinm_config *c, size_t n_stages,
-                    struct dinm_error *err)
+int dinm_cut_given(size_t *first, const int64_t *layers, size_t n, size_t n_layers, size_t n_stages,
+                   struct dinm_error *err)
 {
-    int status = DINM_OK;
-    double d = (double)c->d_model, d_q = (double)(c->n_heads * c->d_head);
-    double d_kv = (double)(c->n_kv_heads * c->d_head);
-    double layer = 2.0 * d * (d_q + d_kv) + 3.0 * d * (double)c->d_ff;
-    double *costs = dinm_alloc(c->n_layers, sizeof *costs, "the cut of the layers", err);
-    TRY(costs ? DINM_OK : DINM_FAILED);
-    for (size_t l = 0; l < c->n_layers; l++) {
-        costs[l] = layer;
+    size_t sum = 0;
+    if (n != n_stages) {
+        return dinm_fail(err, DINM_USAGE,
+                         "run.layer_cut: expected the layers of each of %zu stages (run.stages), "
+                         "found %zu numbers",
+                         n_stages, n);
     }
-    costs[c->n_layers - 1] += d * (double)c->n_vocab;
-    TRY(dinm_cut_evenly(first, costs, c->n_layers, n_stages, err));
-out:
-    free(costs);
-    return status;
+    for (size_t i = 0; i < n; i++) {
+        sum += (size_t)layers[i];
+    }
+    if (sum != n_layers) {
+        return dinm_fail(err, DINM_USAGE,
+                         "run.layer_cut: expected numbers whose sum is the model's %zu layers, "
+                         "found a sum of %zu",
+                         n_layers, sum);
+    }
+    first[0] = 0;
+    for (size_t i = 0; i < n; i++) {
+        first[i + 1] = first[i] + (size_t)layers[i];
+    }
+    return DINM_OK;
 }

@@ -47,6 +47,18 @@ void dinm_decode_close(struct dinm_decode *d)
     free(d);
 }
 
+/* Twice as many lanes as stages: while one is on its way between stages another is there. */
+size_t dinm_decode_n_lanes(size_t n_stages)
+{
+    return n_stages > 1 ? 2 * n_stages : 1;
+}
+
+size_t dinm_decode_most(const struct dinm_generator *g, size_t n_stages)
+{
+    size_t n_lanes = dinm_decode_n_lanes(n_stages);
+    return g->max_sequences > n_lanes ? g->max_sequences / n_lanes * n_lanes : n_lanes;
+}
+
 int dinm_decode_open(struct dinm_decode **out, const struct dinm_generator *g,
                      struct dinm_stage *stage, struct dinm_error *err)
 {
@@ -55,9 +67,8 @@ int dinm_decode_open(struct dinm_decode **out, const struct dinm_generator *g,
     struct dinm_decode *d = dinm_alloc(1, sizeof *d, "the decoding batch", err);
     TRY(d ? DINM_OK : DINM_FAILED);
     *d = (struct dinm_decode){.g = g, .stage = stage, .next_slot = 1};
-    /* Twice as many lanes as stages: while one is on its way between stages another is there. */
-    d->n_lanes = n_stages > 1 ? 2 * n_stages : 1;
-    d->most = g->max_sequences > d->n_lanes ? g->max_sequences / d->n_lanes : 1;
+    d->n_lanes = dinm_decode_n_lanes(n_stages);
+    d->most = dinm_decode_most(g, n_stages) / d->n_lanes;
     d->lanes = dinm_alloc(d->n_lanes, sizeof *d->lanes, "the decoding batch", err);
     TRY(d->lanes ? DINM_OK : DINM_FAILED);
     for (size_t i = 0; i < d->n_lanes; i++) {

@@ -16,6 +16,10 @@ struct dinm_request {
     uint64_t stream; /* random numbers of this answer are a function of it and the seed */
 };
 
+/* Lanes of a group of so many stages, and sequences that all of them answer at once at most. */
+size_t dinm_decode_n_lanes(size_t n_stages);
+size_t dinm_decode_most(const struct dinm_generator *g, size_t n_stages);
+
 struct dinm_decode; /* opaque */
 /* g and stage must outlive it. */
 int dinm_decode_open(struct dinm_decode **d, const struct dinm_generator *g,

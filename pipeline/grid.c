@@ -138,12 +138,18 @@ static int refuse_cut(const struct dinm_grid *grid, int64_t n_stages, struct din
                      (long long)n_stages, grid->size, plural, below, above, (long long)n_stages);
 }
 
-int dinm_grid_cut_all(struct dinm_grid *grid, int64_t n_stages, struct dinm_error *err)
+int dinm_grid_check_stages(const struct dinm_grid *grid, int64_t n_stages, struct dinm_error *err)
 {
-    int status = DINM_OK;
     if (n_stages < 1 || grid->size % n_stages != 0) {
         return refuse_cut(grid, n_stages, err);
     }
+    return DINM_OK;
+}
+
+int dinm_grid_cut_all(struct dinm_grid *grid, int64_t n_stages, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    TRY(dinm_grid_check_stages(grid, n_stages, err)); /* the same on every rank */
     grid->n_stages = (int)n_stages;
     grid->n_groups = grid->size / grid->n_stages;
     grid->group = grid->rank % grid->n_groups;

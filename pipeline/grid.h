@@ -28,6 +28,8 @@ struct dinm_grid {
  * on, at least 1. Error handlers return. Cost: one dup, one split, two small reductions. */
 int dinm_grid_open_all(struct dinm_grid *grid, MPI_Comm comm, int64_t threads,
                        struct dinm_error *err);
+/* Local. DINM_USAGE if so many stages do not divide the ranks. */
+int dinm_grid_check_stages(const struct dinm_grid *grid, int64_t n_stages, struct dinm_error *err);
 /* Collective. Cuts the ranks into groups of n_stages: stage = rank / n_groups, so that a node or a
  * socket, whose ranks are neighbours, holds few layers. A number that does not divide the ranks is
  * DINM_USAGE. Cost: one split. */

@@ -1,73 +1,27 @@
-/* Opening of all inputs: whatever is wrong with them is said before any work begins. */
+/* The job's parts opened and closed, and the digests of its inputs. */
 #include "pipeline/job.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include "io/file.h"
 #include "io/mem.h"
-#include "pipeline/cut.h"
-#include "pipeline/locate.h"
 #include "pipeline/refusal.h"
 
-/* This stage's layers. */
-static int open_slice(struct dinm_job *job, const char *folder, struct dinm_error *err)
+/* This stage's layers: first is [n_stages + 1], as the plan cut them. */
+static int open_slice(struct dinm_job *job, const size_t *first, size_t n_rows, size_t n_keys,
+                      struct dinm_error *err)
 {
     int status = DINM_OK;
-    struct dinm_config config;
-    size_t n_stages = (size_t)job->grid.n_stages, stage = (size_t)job->grid.stage;
-    size_t *first = NULL;
-    TRY(dinm_config_load(&config, folder, err));
-    first = dinm_alloc(n_stages + 1, sizeof *first, "the cut of the layers", err);
-    TRY(first ? DINM_OK : DINM_FAILED);
-    TRY(dinm_cut_layers(first, &config, n_stages, err));
-    TRY(dinm_slice_open(&job->slice, folder, first[stage], first[stage + 1], err));
+    size_t stage = (size_t)job->grid.stage;
+    /* Scratch for the largest of all passes at once: growing step by step takes more. */
+    const struct dinm_sequence longest = {.n_rows = n_keys};
+    const struct dinm_rows rows = {.sequences = &longest, .n_sequences = 1, .n_rows = n_rows};
+    TRY(dinm_slice_open(&job->slice, job->settings->model.path, first[stage], first[stage + 1],
+                        err));
     dinm_stage_open(&job->stage, &job->slice, job->settings, job->grid.stages, job->grid.stage,
                     job->grid.n_stages, job->grid.chunk_bytes);
-out:
-    free(first);
-    return status;
-}
-
-static int open_language_model(struct dinm_job *job, struct dinm_error *err)
-{
-    int status = DINM_OK;
-    const char *folder = job->settings->model.path;
-    TRY(open_slice(job, folder, err));
-    job->n_layers = job->slice.config.n_layers;
-    job->d_model = job->slice.config.d_model;
-    TRY(dinm_tokenizer_open(&job->tokenizer, folder, err));
-    TRY(dinm_tokenizer_fit(job->tokenizer, folder, job->slice.config.n_vocab, err));
-    TRY(dinm_generator_open(&job->generator, &job->slice.config, job->tokenizer, job->settings,
-                            folder, err));
     job->stage.sampler = job->generator.sampler;
-    for (size_t i = 0; i < job->settings->locate.n_layers; i++) {
-        int64_t layer = job->settings->locate.layers[i];
-        if (layer < 0 || (size_t)layer >= job->slice.config.n_layers) {
-            TRY(dinm_fail(err, DINM_USAGE, "locate.layers: expected 0 to %zu, found %lld",
-                          job->slice.config.n_layers - 1, (long long)layer));
-        }
-    }
-out:
-    return status;
-}
-
-static int open_inputs(struct dinm_job *job, struct dinm_error *err)
-{
-    int status = DINM_OK;
-    const struct dinm_settings *s = job->settings;
-    TRY(dinm_cases_load(&job->cases, s->cases.path, err));
-    TRY(dinm_cases_select(&job->cases, s->cases.ids[0] != '\0' ? s->cases.ids : NULL,
-                          (size_t)s->cases.limit, err));
-    if (job->cases.n_cases == 0) {
-        TRY(dinm_fail(err, DINM_FAILED, "%s: no case is left to run", s->cases.path));
-    }
-    if (s->evaluate.kqa[0] != '\0' && s->evaluate.kqa_on != DINM_KQA_NONE) {
-        TRY(dinm_questions_load(&job->questions, s->evaluate.kqa, err));
-    }
-    TRY(open_language_model(job, err));
-    TRY(dinm_judge_model_open(&job->judge, s, err));
-    TRY(dinm_prompt_table_build(&job->prompts, s, &job->cases, &job->questions, err));
-    TRY(dinm_locate_encode(job, err));
+    TRY(dinm_workspace_reserve(&job->stage.ws, &job->slice.config, &rows, err));
 out:
     return status;
 }
@@ -182,17 +136,26 @@ out:
 }
 
 int dinm_job_open_all(struct dinm_job *job, MPI_Comm comm, const struct dinm_settings *settings,
-                      struct dinm_error *err)
+                      struct dinm_faults *faults, struct dinm_error *err)
 {
     int status = DINM_OK;
     *job = (struct dinm_job){.settings = settings};
     TRY(dinm_grid_open_all(&job->grid, comm, settings->run.threads, err));
     dinm_linear_set_threads(job->grid.n_threads);
-    TRY(dinm_grid_cut_all(&job->grid, settings->run.stages, err));
-    TRY(dinm_agree_all(&job->grid, open_inputs(job, err), err));
-    TRY(digest_inputs_all(job, err));
+    TRY(dinm_agree_all(&job->grid, dinm_job_open_inputs(job, faults, err), err));
 out:
     return status; /* the caller closes, also on failure: closing the grid is collective */
+}
+
+int dinm_job_open_model_all(struct dinm_job *job, const size_t *first, size_t n_stages,
+                            size_t n_rows, size_t n_keys, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    TRY(dinm_grid_cut_all(&job->grid, (int64_t)n_stages, err));
+    TRY(dinm_agree_all(&job->grid, open_slice(job, first, n_rows, n_keys, err), err));
+    TRY(digest_inputs_all(job, err));
+out:
+    return status;
 }
 
 void dinm_job_release_model(struct dinm_job *job)

@@ -45,10 +45,28 @@ struct dinm_job {
     double wall_s[DINM_N_PHASES];
 };
 
-/* Collective over comm. Reads and checks all inputs; every rank gets the same status. Cost: each
- * rank reads the small files and maps the model; rank 0 reads the model once for its digest. */
+/* All that is wrong with the inputs, for a dry run. Begins zeroed. */
+struct dinm_faults {
+    struct dinm_buffer lines; /* owns: one sentence a line */
+    size_t n;
+    int status; /* DINM_OK, DINM_USAGE if all are such, else DINM_FAILED */
+};
+/* Local. Takes over what err holds, which is then empty. */
+int dinm_faults_add(struct dinm_faults *faults, struct dinm_error *failure, struct dinm_error *err);
+
+/* Collective over comm. Reads and checks all inputs but the layers; every rank gets the same
+ * status. With faults NULL the first failure ends it. Otherwise all that is wrong is listed there
+ * (all tensors of both models are looked for, too), and is no failure of this function. Cost: each
+ * rank reads the small files and maps the models. */
 int dinm_job_open_all(struct dinm_job *job, MPI_Comm comm, const struct dinm_settings *settings,
-                      struct dinm_error *err);
+                      struct dinm_faults *faults, struct dinm_error *err);
+/* Local; its part for one rank. */
+int dinm_job_open_inputs(struct dinm_job *job, struct dinm_faults *faults, struct dinm_error *err);
+/* Collective. Cuts the grid and opens this rank's layers, first[stage] to first[stage + 1]; scratch
+ * is reserved for n_rows that attend to n_keys at most. Cost: rank 0 reads the models once for
+ * their digests. */
+int dinm_job_open_model_all(struct dinm_job *job, const size_t *first, size_t n_stages,
+                            size_t n_rows, size_t n_keys, struct dinm_error *err);
 /* Collective. Safe on a zeroed job. */
 void dinm_job_close_all(struct dinm_job *job);
 

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "io/file.h"
 #include "io/log.h"
 #include "io/mem.h"
@@ -14,6 +15,7 @@
 #include "pipeline/locate.h"
 #include "pipeline/outcomes.h"
 #include "pipeline/phase.h"
+#include "pipeline/plan.h"
 #include "pipeline/progress.h"
 #include "pipeline/report.h"
 #include "pipeline/states.h"
@@ -22,6 +24,7 @@
 
 struct run {
     struct dinm_job job;
+    struct dinm_plan plan;
     const struct dinm_run_options *options;
     double deadline_s;
     bool states_lost; /* the archive had to be made again */
@@ -218,23 +221,102 @@ static void introduce_judge(const struct dinm_job *job)
     dinm_buffer_free(&words);
 }
 
-static void introduce(const struct run *r)
+static const char *plural(size_t n)
 {
+    return n == 1 ? "" : "s";
+}
+
+/* What is run, and how the layers are shared. */
+static int introduce(const struct run *r, struct dinm_error *err)
+{
+    int status = DINM_OK;
     const struct dinm_job *job = &r->job;
     const struct dinm_config *c = &job->slice.config;
+    struct dinm_buffer cut = {0};
     if (!speaks(r)) {
-        return;
+        goto out;
     }
     dinm_log(DINM_LOG_NOTICE,
              "%s: %zu layers of width %zu; %zu case%s, %zu distinct prompts of %zu; %d rank%s x "
              "%d thread%s",
              job->settings->model.path, c->n_layers, c->d_model, job->cases.n_cases,
-             job->cases.n_cases == 1 ? "" : "s", job->prompts.n_prompts, job->prompts.n_used,
-             job->grid.size, job->grid.size == 1 ? "" : "s", job->grid.n_threads,
-             job->grid.n_threads == 1 ? "" : "s");
+             plural(job->cases.n_cases), job->prompts.n_prompts, job->prompts.n_used,
+             job->grid.size, plural((size_t)job->grid.size), job->grid.n_threads,
+             plural((size_t)job->grid.n_threads));
+    if (r->plan.n_stages > 1) {
+        TRY(dinm_plan_print_cut(&r->plan, &cut, err));
+        dinm_log(DINM_LOG_NOTICE, "%zu group%s x %zu stages of %s layers (%s)", r->plan.n_groups,
+                 plural(r->plan.n_groups), r->plan.n_stages, cut.data, r->plan.reason.data);
+    }
+    if (r->plan.lack.status < 0) {
+        dinm_log(DINM_LOG_NOTICE, "this may not fit: %s", r->plan.lack.text);
+    }
     if (wanted(r, DINM_JUDGE)) {
         introduce_judge(job);
     }
+out:
+    dinm_buffer_free(&cut);
+    return status;
+}
+
+/* One line of stderr for each fault. */
+static void complain(const struct run *r, const struct dinm_faults *faults)
+{
+    for (const char *line = faults->lines.data; r->job.grid.rank == 0 && *line != '\0';) {
+        size_t n = strcspn(line, "\n");
+        fprintf(stderr, "dinm_pipeline: %.*s\n", (int)n, line);
+        line += n + 1;
+    }
+}
+
+/* Everything wrong with the inputs at once, or what the job will take and whether that is there. */
+static int rehearse_all(struct run *r, MPI_Comm comm, const struct dinm_settings *settings,
+                        struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_faults faults = {0};
+    struct dinm_buffer text = {0};
+    TRY(dinm_job_open_all(&r->job, comm, settings, &faults, err));
+    if (faults.n > 1) {
+        complain(r, &faults);
+        status = dinm_fail(err, faults.status, "%zu inputs are wrong", faults.n);
+    } else if (faults.n == 1) {
+        status =
+            dinm_fail(err, faults.status, "%.*s", (int)faults.lines.n_bytes - 1, faults.lines.data);
+    }
+    TRY(dinm_agree_all(&r->job.grid, status, err));
+    TRY(dinm_plan_make_all(&r->plan, &r->job, err));
+    TRY(dinm_plan_measure_all(&r->plan, err));
+    if (r->job.grid.rank == 0) {
+        status = dinm_plan_print(&r->plan, &text, err);
+    }
+    TRY(dinm_agree_all(&r->job.grid, status, err));
+    if (r->job.grid.rank == 0) {
+        fputs(text.data, stdout);
+        fflush(stdout);
+    }
+    if (r->plan.lack.status < 0) {
+        TRY(dinm_fail(err, DINM_FAILED, "it does not fit: %s", r->plan.lack.text));
+    }
+out:
+    dinm_buffer_free(&faults.lines);
+    dinm_buffer_free(&text);
+    return status;
+}
+
+/* Inputs, plan, layers. */
+static int open_all(struct run *r, MPI_Comm comm, const struct dinm_settings *settings,
+                    struct dinm_error *err)
+{
+    int status = DINM_OK;
+    size_t n_rows, n_keys;
+    TRY(dinm_job_open_all(&r->job, comm, settings, NULL, err));
+    TRY(dinm_plan_make_all(&r->plan, &r->job, err));
+    TRY(introduce(r, err));
+    dinm_plan_most_rows(&r->plan, &n_rows, &n_keys);
+    TRY(dinm_job_open_model_all(&r->job, r->plan.first, r->plan.n_stages, n_rows, n_keys, err));
+out:
+    return status;
 }
 
 /* No unit is started after run.max_time_s, nor when the batch job is about to end: the margin is
@@ -257,11 +339,11 @@ int dinm_run_all(MPI_Comm comm, const struct dinm_settings *settings,
     int status = DINM_OK;
     struct run r = {.options = options};
     set_deadline(&r, settings);
-    TRY(dinm_job_open_all(&r.job, comm, settings, err));
-    introduce(&r);
     if (options->dry_run) {
+        status = rehearse_all(&r, comm, settings, err);
         goto out;
     }
+    TRY(open_all(&r, comm, settings, err));
     /* The folder of another job is refused before anything is written. */
     TRY(open_journal_all(&r, err));
     TRY(dinm_watchdog_open_all(&r.watchdog, &r.job.grid, r.job.journal.folder,
@@ -273,6 +355,7 @@ int dinm_run_all(MPI_Comm comm, const struct dinm_settings *settings,
         TRY(run_judge_phases_all(&r, err));
     }
 out:
+    dinm_plan_free(&r.plan);
     dinm_job_close_all(&r.job);
     dinm_watchdog_close(r.watchdog);
     dinm_stop_end();

@@ -42,6 +42,7 @@ void dinm_settings_free(struct dinm_settings *s)
         }
     }
     free(s->locate.layers);
+    free(s->run.layer_cut);
     free(s->origins);
     memset(s, 0, sizeof *s);
 }

@@ -55,7 +55,10 @@ struct dinm_settings {
     } evaluate;
     struct { enum dinm_archive_hidden hidden; bool half; } archive; /* archive.dtype f16 | f32 */
     struct {
-        char *out; int64_t stages, batch, threads; double max_time_s, grace_s, patience_s;
+        char *out;
+        int64_t stages;                          /* 0: the plan chooses */
+        int64_t *layer_cut; size_t n_layer_cut;  /* layers of each stage; [] = by their cost */
+        int64_t batch, threads; double max_time_s, grace_s, patience_s;
     } run;
 
     unsigned char *origins; /* owns: per table row, see enum dinm_origin */

@@ -10,14 +10,13 @@ static int put_text(const char *text, struct dinm_buffer *out, struct dinm_error
     return dinm_json_put_text(out, text, strlen(text), err);
 }
 
-static int put_layers(const struct dinm_settings *s, struct dinm_buffer *out,
-                      struct dinm_error *err)
+static int put_list(struct dinm_list list, struct dinm_buffer *out, struct dinm_error *err)
 {
     int status = DINM_OK;
     TRY(dinm_buffer_append_text(out, "[", err));
-    for (size_t i = 0; i < s->locate.n_layers; i++) {
+    for (size_t i = 0; i < list.n; i++) {
         TRY(dinm_buffer_append_format(out, err, "%s%lld", i > 0 ? ", " : "",
-                                      (long long)s->locate.layers[i]));
+                                      (long long)list.items[i]));
     }
     TRY(dinm_buffer_append_text(out, "]", err));
 out:
@@ -46,7 +45,8 @@ int dinm_settings_put(const struct dinm_settings *s, const struct dinm_setting *
         return put_text(row->choices[choice], out, err);
     }
     case DINM_KIND_LAYERS:
-        return put_layers(s, out, err);
+    case DINM_KIND_COUNTS:
+        return put_list(dinm_settings_list(s, row), out, err);
     case DINM_KIND_TEXT:
     case DINM_KIND_TEMPLATE:
     case DINM_KIND_PATH:

@@ -48,6 +48,8 @@ int dinm_settings_expected(const struct dinm_setting *row, struct dinm_buffer *o
         return dinm_buffer_append_text(out, "a path", err);
     case DINM_KIND_LAYERS:
         return dinm_buffer_append_text(out, "a list of different whole numbers like [28,29]", err);
+    case DINM_KIND_COUNTS:
+        return dinm_buffer_append_text(out, "a list of whole numbers from 1 like [6,6,5,5]", err);
     }
     TRY(dinm_buffer_append_text(out, row->choices[1] != NULL ? "one of " : "", err));
     TRY(put_list(row->choices, out, err));
@@ -159,36 +161,37 @@ static int set_choice(struct dinm_settings *s, const struct dinm_setting *row, c
     return DINM_OK;
 }
 
-static int set_layers(struct dinm_settings *s, const struct dinm_setting *row, const cJSON *value,
-                      const char *where, struct dinm_error *err)
+static int set_list(struct dinm_settings *s, const struct dinm_setting *row, const cJSON *value,
+                    const char *where, struct dinm_error *err)
 {
+    bool layers = row->kind == DINM_KIND_LAYERS;
     if (!cJSON_IsArray(value)) {
         return wrong_value(row, value, where, err);
     }
     size_t n = (size_t)cJSON_GetArraySize(value);
-    int64_t *layers = dinm_alloc(n, sizeof *layers, "locate.layers", err);
-    if (layers == NULL) {
+    int64_t *items = dinm_alloc(n, sizeof *items, row->key, err);
+    if (items == NULL) {
         return DINM_FAILED;
     }
     size_t i = 0;
     const cJSON *item;
     cJSON_ArrayForEach(item, value)
     {
-        bool good = cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble < 1e6 &&
-                    floor(item->valuedouble) == item->valuedouble;
-        layers[i] = good ? (int64_t)item->valuedouble : -1;
-        for (size_t k = 0; k < i; k++) {
-            good = good && layers[k] != layers[i];
+        bool good = cJSON_IsNumber(item) && item->valuedouble >= (layers ? 0 : 1) &&
+                    item->valuedouble < 1e6 && floor(item->valuedouble) == item->valuedouble;
+        items[i] = good ? (int64_t)item->valuedouble : -1;
+        for (size_t k = 0; layers && k < i; k++) {
+            good = good && items[k] != items[i];
         }
         if (!good) {
-            free(layers);
+            free(items);
             return wrong_value(row, item, where, err);
         }
         i++;
     }
-    free(s->locate.layers);
-    s->locate.layers = layers;
-    s->locate.n_layers = n;
+    free(dinm_settings_list(s, row).items);
+    memcpy(field(s, row), &items, sizeof items);
+    memcpy((char *)field(s, row) + sizeof items, &n, sizeof n);
     return DINM_OK;
 }
 
@@ -218,7 +221,8 @@ int dinm_settings_set(struct dinm_settings *s, const struct dinm_setting *row, c
     case DINM_KIND_CHOICE:
         return set_choice(s, row, value, where, err);
     case DINM_KIND_LAYERS:
-        return set_layers(s, row, value, where, err);
+    case DINM_KIND_COUNTS:
+        return set_list(s, row, value, where, err);
     case DINM_KIND_BOOL:
         if (row->choices != NULL) {
             return set_choice(s, row, value, where, err);
@@ -285,7 +289,7 @@ static cJSON *parse_text(const struct dinm_setting *row, const char *text)
         if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0) {
             return cJSON_CreateBool(text[0] == 't');
         }
-    } else if (row->kind == DINM_KIND_LAYERS) {
+    } else if (row->kind == DINM_KIND_LAYERS || row->kind == DINM_KIND_COUNTS) {
         cJSON *list = cJSON_CreateArray();
         const char *rest = list != NULL ? parse_list(text, list) : NULL;
         if (rest != NULL && *rest == '\0') {

@@ -30,9 +30,9 @@
     {                                                                                              \
 #key, DINM_KIND_CHOICE, AT(key), 0, 0, choices, planned, paper, easyedit, meaning          \
     }
-#define LAYERS(key, paper, meaning)                                                                \
+#define LIST(key, kind, paper, meaning)                                                            \
     {                                                                                              \
-#key, DINM_KIND_LAYERS, AT(key), 0, 0, NULL, NULL, paper, SAME, meaning                    \
+#key, kind, AT(key), 0, 0, NULL, NULL, paper, SAME, meaning                                \
     }
 /* A bool whose two values have names and whose member is called otherwise. */
 #define NAMED(key, member, names, paper, meaning)                                                  \
@@ -90,7 +90,8 @@ const struct dinm_setting dinm_settings_table[] = {
     BOOL(prompt.suffix_before, "true", "false", "the unedited model is asked with the suffix"),
     BOOL(prompt.suffix_after, "true", SAME, "the edited model is asked with the suffix"),
 
-    LAYERS(locate.layers, "[]", "layers to edit, counted from 0, instead of locating; []: locate"),
+    LIST(locate.layers, DINM_KIND_LAYERS, "[]",
+         "layers to edit, counted from 0, instead of locating; []: locate"),
     CHOICE(locate.padding, paddings, NULL, "right", "left",
            "the side on which the shorter of the two responses is padded"),
     CHOICE(locate.when, whens, NULL, "every", "first",
@@ -142,7 +143,10 @@ const struct dinm_setting dinm_settings_table[] = {
     NAMED(archive.dtype, archive.half, halves, "f16", "their element type"),
 
     PATH(run.out, NULL, "out", "the output folder"),
-    INT(run.stages, 1, MILLION, "1", "ranks that share the layers of one model"),
+    INT(run.stages, 0, MILLION, "0",
+        "ranks that share the layers of one model; 0: as few as their memory allows"),
+    LIST(run.layer_cut, DINM_KIND_COUNTS, "[]",
+         "layers of each stage, [6,6,5,5]; []: cut by their estimated cost"),
     INT(run.batch, 1, MILLION, "8", "sequences decoded at once"),
     INT(run.threads, 0, 4096, "0", "threads of each rank; 0: its share of the node's cores"),
     NUMBER(run.max_time_s, 0, 1e9, "0", "stop cleanly after so many seconds; 0: never"),
@@ -163,6 +167,19 @@ const struct dinm_template dinm_templates[] = {
     {"chatml", "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"},
     {NULL, NULL},
 };
+
+/* Both lists are laid out alike. */
+_Static_assert(AT(locate.n_layers) == AT(locate.layers) + sizeof(int64_t *) &&
+                   AT(run.n_layer_cut) == AT(run.layer_cut) + sizeof(int64_t *),
+               "a list's length does not follow it");
+
+struct dinm_list dinm_settings_list(const struct dinm_settings *s, const struct dinm_setting *row)
+{
+    struct dinm_list list;
+    memcpy(&list.items, (const char *)s + row->offset, sizeof list.items);
+    memcpy(&list.n, (const char *)s + row->offset + sizeof list.items, sizeof list.n);
+    return list;
+}
 
 const struct dinm_setting *dinm_settings_find(const char *key)
 {

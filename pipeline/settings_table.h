@@ -13,7 +13,8 @@ enum dinm_kind {
     DINM_KIND_TEMPLATE, /* char * with "{prompt}" in it once, or the name of a preset */
     DINM_KIND_PATH,     /* char *; a word of `choices` is no path */
     DINM_KIND_CHOICE,   /* an enum: the place in `choices` */
-    DINM_KIND_LAYERS    /* locate.layers and locate.n_layers */
+    DINM_KIND_LAYERS,   /* int64_t *, [n]: different numbers from 0 on; n follows as size_t */
+    DINM_KIND_COUNTS    /* the same of numbers from 1 on, which may be equal */
 };
 
 struct dinm_setting {
@@ -49,6 +50,12 @@ int dinm_settings_set(struct dinm_settings *s, const struct dinm_setting *row, c
 /* The same from text, as on the command line. */
 int dinm_settings_set_text(struct dinm_settings *s, const struct dinm_setting *row,
                            const char *value, const char *base, struct dinm_error *err);
+/* A row of kind LAYERS or COUNTS: the member and, behind it, its length. */
+struct dinm_list {
+    int64_t *items; /* [n] */
+    size_t n;
+};
+struct dinm_list dinm_settings_list(const struct dinm_settings *s, const struct dinm_setting *row);
 /* Appends what a row accepts, in words: "a whole number from 1 to 1000000". */
 int dinm_settings_expected(const struct dinm_setting *row, struct dinm_buffer *out,
                            struct dinm_error *err);

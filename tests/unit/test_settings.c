@@ -74,7 +74,8 @@ static const char paper[] =
     "  },\n"
     "  \"run\": {\n"
     "    \"out\": \"out\",\n"
-    "    \"stages\": 1,\n"
+    "    \"stages\": 0,\n"
+    "    \"layer_cut\": [],\n"
     "    \"batch\": 8,\n"
     "    \"threads\": 0,\n"
     "    \"max_time_s\": 0,\n"
@@ -173,6 +174,7 @@ static void members_are_set(void **state)
         {"edit.eos", "true"},
         {"edit.target_prefix", "|"},
         {"locate.layers", "[3, 1]"},
+        {"run.layer_cut", "3,3,1"},
         {"archive.dtype", "f32"},
         {"judge.path", "refusal"},
         {"model.path", "/m"},
@@ -200,6 +202,10 @@ static void members_are_set(void **state)
     assert_int_equal(s.locate.layers[0], 4);
     assert_int_equal(dinm_settings_apply_text(&s, "locate.layers", "[]", &err), DINM_OK);
     assert_int_equal(s.locate.n_layers, 0);
+    assert_int_equal(s.run.n_layer_cut, 3);
+    assert_int_equal(s.run.layer_cut[0], 3);
+    assert_int_equal(s.run.layer_cut[1], 3);
+    assert_int_equal(s.run.layer_cut[2], 1);
     assert_false(s.archive.half);
     assert_string_equal(s.judge.path, "refusal");
     assert_string_equal(s.model.path, "/m");
@@ -268,6 +274,9 @@ static void wrong_values_are_refused(void **state)
     assert_refused("locate.layers", "[2,2]",
                    "locate.layers: expected a list of different whole numbers like [28,29], found "
                    "the number 2");
+    assert_refused("run.layer_cut", "[3,0]",
+                   "run.layer_cut: expected a list of whole numbers from 1 like [6,6,5,5], found "
+                   "the number 0");
     assert_refused("prompt.template", "llama4",
                    "prompt.template: expected a text with {prompt} in it once, or one of none, "
                    "llama2, mistral, llama3, chatml, found \"llama4\"");
@@ -302,7 +311,7 @@ static const char bounds[] = "cases.limit: a whole number from 0 to 900719925474
                              "evaluate.kqa_max_new_tokens: a whole number from 1 to 1000000\n"
                              "evaluate.n_resamples: a whole number from 1 to 1000000\n"
                              "evaluate.seed: a whole number from 0 to 9007199254740991\n"
-                             "run.stages: a whole number from 1 to 1000000\n"
+                             "run.stages: a whole number from 0 to 1000000\n"
                              "run.batch: a whole number from 1 to 1000000\n"
                              "run.threads: a whole number from 0 to 4096\n"
                              "run.max_time_s: a number from 0 to 1000000000\n"
