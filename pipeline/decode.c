@@ -31,7 +31,6 @@ struct dinm_decode {
     struct sequence *waiting;       /* owns: [n_waiting], from next_waiting on */
     size_t n_waiting, next_waiting, waiting_capacity;
     size_t n_open;
-    uint64_t next_slot;
 };
 
 void dinm_decode_close(struct dinm_decode *d)
@@ -66,7 +65,7 @@ int dinm_decode_open(struct dinm_decode **out, const struct dinm_generator *g,
     size_t n_stages = (size_t)stage->ring.n_stages;
     struct dinm_decode *d = dinm_alloc(1, sizeof *d, "the decoding batch", err);
     TRY(d ? DINM_OK : DINM_FAILED);
-    *d = (struct dinm_decode){.g = g, .stage = stage, .next_slot = 1};
+    *d = (struct dinm_decode){.g = g, .stage = stage};
     d->n_lanes = dinm_decode_n_lanes(n_stages);
     d->most = dinm_decode_most(g, n_stages) / d->n_lanes;
     d->lanes = dinm_alloc(d->n_lanes, sizeof *d->lanes, "the decoding batch", err);
@@ -109,7 +108,7 @@ int dinm_decode_add(struct dinm_decode *d, const struct dinm_request *r, struct 
     /* The last new token is never read. */
     d->waiting[d->n_waiting++] = (struct sequence){.request = *r,
                                                    .answer = answer,
-                                                   .slot = d->next_slot++,
+                                                   .slot = d->stage->n_slots++,
                                                    .capacity = n < n_positions ? n : n_positions};
     d->n_open++;
 out:

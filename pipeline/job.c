@@ -18,6 +18,8 @@ static int open_slice(struct dinm_job *job, const size_t *first, size_t n_rows, 
     const struct dinm_rows rows = {.sequences = &longest, .n_sequences = 1, .n_rows = n_rows};
     TRY(dinm_slice_open(&job->slice, job->settings->model.path, first[stage], first[stage + 1],
                         err));
+    job->layers[0] = first[stage];
+    job->layers[1] = first[stage + 1] - 1;
     dinm_stage_open(&job->stage, &job->slice, job->settings, job->grid.stages, job->grid.stage,
                     job->grid.n_stages, job->grid.chunk_bytes);
     job->stage.sampler = job->generator.sampler;

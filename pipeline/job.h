@@ -41,6 +41,7 @@ struct dinm_job {
     struct dinm_archive *archive; /* owns; NULL if the file is not wanted */
     struct dinm_records records[DINM_N_PHASES]; /* owns: what each phase found */
     size_t n_layers, d_model;                   /* of the model, also after its release */
+    size_t layers[2];                           /* this stage's first and last */
     double seconds[DINM_N_PHASES];              /* this rank's busy time */
     double wall_s[DINM_N_PHASES];
 };

@@ -41,8 +41,9 @@ struct dinm_stage {
     float *logits, *normed, *room;   /* owns: scratch of the head */
     size_t n_caches, n_edits, cache_capacity, edit_capacity, sequence_capacity, pick_capacity,
         logit_capacity, normed_capacity, room_capacity;
-    size_t n_asked; /* driver: items not yet back */
-    double busy_s;  /* time spent on items */
+    size_t n_asked;   /* driver: items not yet back */
+    uint64_t n_slots; /* driver: caches named so far; no name is used twice */
+    double busy_s;    /* time spent on items */
     uint64_t n_items;
 };
 

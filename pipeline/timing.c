@@ -26,6 +26,10 @@ static int print_rank(struct dinm_buffer *b, const struct dinm_job *job, struct 
     int status = DINM_OK;
     struct rusage usage = {0};
     struct utsname host = {0};
+    double shares[DINM_N_PHASES];
+    for (int phase = 0; phase < DINM_N_PHASES; phase++) {
+        shares[phase] = job->wall_s[phase] > 0.0 ? job->seconds[phase] / job->wall_s[phase] : 0.0;
+    }
     getrusage(RUSAGE_SELF, &usage);
     uname(&host);
     TRY(dinm_buffer_append_format(
@@ -33,8 +37,13 @@ static int print_rank(struct dinm_buffer *b, const struct dinm_job *job, struct 
     TRY(dinm_json_put_text(b, host.nodename, strlen(host.nodename), err));
     TRY(dinm_buffer_append_format(b, err, ", \"threads\": %d, \"peak_rss_bytes\": %lld, ",
                                   job->grid.n_threads, (long long)usage.ru_maxrss * 1024));
+    TRY(dinm_buffer_append_format(b, err, "\"group\": %d, \"stage\": %d, \"layers\": [%zu, %zu], ",
+                                  job->grid.group, job->grid.stage, job->layers[0],
+                                  job->layers[1]));
     TRY(dinm_buffer_append_text(b, "\"busy_s\": ", err));
     TRY(print_seconds(b, job->seconds, err));
+    TRY(dinm_buffer_append_text(b, ", \"busy_share\": ", err));
+    TRY(print_seconds(b, shares, err));
     TRY(dinm_buffer_append_text(b, "}", err));
 out:
     return status;
