@@ -76,8 +76,10 @@ int dinm_file_read_part(const char *path, size_t offset, size_t n_bytes, struct 
         at += n > 0 ? (size_t)n : 0;
     }
     b->n_bytes = before + n_bytes;
-    b->data[b->n_bytes] = '\0';
 out:
+    if (b->data != NULL) {
+        b->data[b->n_bytes] = '\0'; /* a failed read may have left bytes there */
+    }
     close(fd);
     return status;
 }

@@ -1,4 +1,5 @@
 /* io/file: whole files or none, whichever call fails. */
+#include <unistd.h>
 #include "faults.h"
 #include <xxhash.h>
 
@@ -284,9 +285,37 @@ static void paths_are_joined(void **state)
     }
 }
 
+/* A file that is cut short while it is mapped: said where it is checked, and a read of a part that
+ * is no longer there ends in a sentence, not in a signal. */
+static void shrinking_files_are_noticed(void **state)
+{
+    char *folder = new_folder(), *path = write_text(folder, "f", "0123456789");
+    struct dinm_map map = {0};
+    struct dinm_buffer part = {0};
+    struct dinm_error err = {0};
+
+    (void)state;
+    assert_ok(dinm_map_open(&map, path, &err), &err);
+    assert_ok(dinm_map_check(&map, path, &err), &err);
+    assert_ok(dinm_file_read_part(path, 3, 4, &part, &err), &err);
+    assert_string_equal(part.data, "3456");
+    assert_int_equal(truncate(path, 5), 0);
+    assert_failed(dinm_map_check(&map, path, &err), DINM_FAILED, &err,
+                  "had 10 bytes when it was opened and has 5 now");
+    err = (struct dinm_error){0};
+    assert_failed(dinm_file_read_part(path, 3, 4, &part, &err), DINM_FAILED, &err,
+                  "ends at byte 5, where 2 more were expected");
+    assert_string_equal(part.data, "3456"); /* what was read before is untouched */
+    dinm_map_close(&map);
+    dinm_buffer_free(&part);
+    remove_folder(folder);
+    free(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shrinking_files_are_noticed),
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(digest_is_the_published_one),
         cmocka_unit_test(wrong_paths_are_named),
