@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+/* What stands behind so many characters of the mistyped word is equally far from all known ones. */
+enum { LOOKED_AT = DINM_NEAREST_LONGEST + 1 };
+
 static size_t least(size_t a, size_t b)
 {
     return a < b ? a : b;
@@ -18,7 +21,7 @@ static size_t distance(const char *word, const char *known)
     for (size_t k = 0; k <= n_known; k++) {
         last[k] = k;
     }
-    for (size_t i = 0; word[i] != '\0'; i++) {
+    for (size_t i = 0; i < LOOKED_AT && word[i] != '\0'; i++) {
         now[0] = i + 1;
         for (size_t k = 1; k <= n_known; k++) {
             size_t replaced = last[k - 1] + (word[i] != known[k - 1]);
@@ -38,6 +41,11 @@ static size_t distance(const char *word, const char *known)
 void dinm_nearest_consider(struct dinm_nearest *nearest, const char *known)
 {
     if (strlen(known) > DINM_NEAREST_LONGEST) {
+        return;
+    }
+    /* The distance is at least the difference of the lengths. */
+    size_t n = strnlen(nearest->word, LOOKED_AT), n_known = strlen(known);
+    if (nearest->best != NULL && (n > n_known ? n - n_known : n_known - n) >= nearest->distance) {
         return;
     }
     size_t d = distance(nearest->word, known);
