@@ -59,6 +59,10 @@ int dinm_archive_close_all(struct dinm_archive **a, struct dinm_error *err);
 int dinm_archive_open_all(struct dinm_archive **out, const char *path, MPI_Comm comm,
                           const struct dinm_archive_plan *plan, struct dinm_error *err);
 
+/* Local. Whether any call of HDF5 has failed: the library may then not survive MPI_Finalize, which
+ * shuts it down. */
+bool dinm_archive_has_failed(void);
+
 /* Local. Writes a file with float32 datasets "logits" [n_tokens][n_vocab] and "hidden_states"
  * [n_layers + 1][n_tokens][d_model], and "ids" [n_tokens] int32. */
 int dinm_archive_write_logits(const char *path, const float *logits, const float *hidden_states,

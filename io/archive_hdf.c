@@ -24,8 +24,17 @@ static herr_t keep_innermost(unsigned n, const H5E_error2_t *entry, void *text)
     return 0;
 }
 
+/* HDF5 keeps what it could not close, and falls over it when it is shut down. */
+static bool failed;
+
+bool dinm_archive_has_failed(void)
+{
+    return failed;
+}
+
 int dinm_hdf_fail(struct dinm_error *err, const char *what, const char *path)
 {
+    failed = true;
     char message[256] = "no reason given";
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, message);
     H5Eclear2(H5E_DEFAULT);

@@ -1,6 +1,6 @@
 /* A tokenizer from its parts: opening, and the way from text to ids. Reference for what
  * tokenizer.json means: https://github.com/huggingface/tokenizers. */
-#include "io/tokenizer_internal.h"
+#include "io/tokenizer_older.h"
 #include <stdlib.h>
 #include <string.h>
 #include "io/file.h"

@@ -1,6 +1,6 @@
 /* A SentencePiece model told in the words of tokenizer.json, as transformers converts it for Llama:
  * what SentencePiece joins by score becomes a list of merges. */
-#include "io/tokenizer_internal.h"
+#include "io/tokenizer_older.h"
 #include <stdlib.h>
 #include <string.h>
 #include "io/file.h"

@@ -1,6 +1,6 @@
 /* Model folders without tokenizer.json: tokenizer.model, or vocab.json with merges.txt, either with
  * added_tokens.json. */
-#include "io/tokenizer_internal.h"
+#include "io/tokenizer_older.h"
 #include <stdlib.h>
 #include <string.h>
 #include "io/file.h"

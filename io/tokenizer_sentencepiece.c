@@ -1,6 +1,6 @@
 /* tokenizer.model: a SentencePiece model of type BPE, in protocol-buffer wire format.
  * https://github.com/google/sentencepiece (sentencepiece_model.proto) */
-#include "io/tokenizer_internal.h"
+#include "io/tokenizer_older.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

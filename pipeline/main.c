@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "io/archive.h"
 #include "io/log.h"
 #include "pipeline/args.h"
 #include "pipeline/command_model.h"
@@ -108,6 +109,11 @@ static int run_collective(const struct dinm_args *args)
     int status = dinm_command_all(args, MPI_COMM_WORLD, &err);
     if (rank == 0) {
         complain(status, &err);
+    }
+    if (status == DINM_FAILED && dinm_archive_has_failed()) {
+        fflush(NULL);
+        MPI_Barrier(MPI_COMM_WORLD);
+        end_now(status);
     }
     MPI_Finalize();
     return status;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "io/tokenizer.h"
-#include "io/tokenizer_internal.h"
+#include "io/tokenizer_older.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes);
 

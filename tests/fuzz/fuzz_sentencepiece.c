@@ -1,6 +1,6 @@
 /* Any bytes as a SentencePiece model: what is accepted has pieces, one for each id. */
 #include <stdlib.h>
-#include "io/tokenizer_internal.h"
+#include "io/tokenizer_older.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes);
 

@@ -312,7 +312,7 @@ def settings():
             ranks=(1, 3))
     refuses("unknown profile", set_key("job.json", profile="papers"), USAGE,
             ["job.json", "profile", "paper, easyedit", '"papers"'])
-    refuses("stages that do not divide the ranks", keep, USAGE, ["run.stages", "2", "ranks"],
+    refuses("stages that do not divide the ranks", keep, USAGE, ["run.stages", "2", "rank"],
             ["--stages", "2"], ranks=(1, 3))
     refuses("more stages than layers", keep, USAGE, ["run.stages", "7", "6 layers"],
             ["--stages", "7"], ranks=(7,))

@@ -5,7 +5,7 @@
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "io/tokenizer.h"
-#include "io/tokenizer_internal.h"
+#include "io/tokenizer_older.h"
 
 /* Per byte of a file, in the worst case: a tree's node for each "1,", or the slots of a merge. And
  * what is asked for whatever the file: buffers for reading, and the tables of a tokenizer. */

@@ -2,7 +2,7 @@
  * refused with a sentence, or read as something whole. */
 #include "support.h"
 #include "io/safetensors.h"
-#include "io/tokenizer_internal.h"
+#include "io/tokenizer_older.h"
 
 static const unsigned char data[3] = {1, 2, 3};
 
