@@ -3,10 +3,10 @@
  *
  * The order of every sum is fixed here, not by the machine. Private to model/ and its tests.
  *
- * dot (the weights of one output element lie side by side): each element has LANES partial sums;
- * lane l takes the terms k = l, l + LANES, ... by fused multiply-add, terms past the end being zero
- * times zero. After DEPTH terms the lanes are added: in each four (a + c) + (b + d), and the four
- * sums again so. Block sums are added to y in their order.
+ * dot (the weights of one output element lie side by side): the terms are cut into blocks of DEPTH;
+ * those that fill no LANES at the end are a block of their own, padded with zeros. In a block, lane
+ * l takes the terms l, l + LANES, ... by fused multiply-add; then the lanes are added: in each four
+ * (a + c) + (b + d), and the four sums again so. Block sums are added to y in their order.
  * axpy (the weights of one input element lie side by side): the terms of an element are summed one
  * after the other by fused multiply-add; after RUN terms the sum is added to y. */
 #ifndef DINM_MODEL_KERNEL_H
@@ -23,6 +23,12 @@ enum {
     DINM_KERNEL_RUN = 256,    /* divides DEPTH */
 };
 
+/* Stored rows that will be read after this product, for the processor to fetch meanwhile. */
+struct dinm_kernel_next {
+    const void *data;               /* borrows; never read */
+    size_t n_rows, n_bytes, stride; /* of a row, in bytes, and from one to the next */
+};
+
 /* y (+)= x w^T or x w. Borrows everything for the call. */
 struct dinm_kernel_product {
     float *y;              /* [n_rows][n_cols], rows ld_y apart */
@@ -31,7 +37,9 @@ struct dinm_kernel_product {
     enum dinm_dtype dtype; /* of w: F32, F16 or BF16 */
     size_t ld_y, ld_x, ld_w;
     size_t n_rows, n_cols, n_sum;
-    bool add; /* to what is in y; otherwise it is overwritten */
+    bool add;     /* to what is in y; otherwise it is overwritten */
+    bool streams; /* w comes from memory, once: ask for it early */
+    struct dinm_kernel_next next;
 };
 
 struct dinm_kernel {

@@ -17,6 +17,7 @@ enum { WIDTH = 8, PARTS = LANES / WIDTH, DOT_COLS = 2, AXPY_VECS = 2 };
 #define vec_store(p, a) _mm256_storeu_ps(p, a)
 #define load_f32(p) _mm256_loadu_ps(p)
 #define prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
+#define prefetch_far(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 
 static inline __m256 load_f16(const void *p)
 {

@@ -17,6 +17,7 @@ enum { WIDTH = 16, PARTS = LANES / WIDTH, DOT_COLS = 4, AXPY_VECS = 4 };
 #define vec_store(p, a) _mm512_storeu_ps(p, a)
 #define load_f32(p) _mm512_loadu_ps(p)
 #define prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
+#define prefetch_far(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 
 static inline __m512 load_f16(const void *p)
 {

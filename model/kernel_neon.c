@@ -18,6 +18,7 @@ enum { WIDTH = 4, PARTS = LANES / WIDTH, DOT_COLS = 2, AXPY_VECS = 4 };
 #define load_f32(p) vld1q_f32(p)
 /* The processor's own reading ahead has to do: the language has no word for it. */
 #define prefetch(p) (void)(p)
+#define prefetch_far(p) (void)(p)
 
 static inline float32x4_t load_f16(const uint16_t *p)
 {

@@ -17,6 +17,7 @@ enum { WIDTH = 1, PARTS = LANES, DOT_COLS = 1, AXPY_VECS = 8 };
 #define load_f16(p) widened(p, DINM_F16)
 #define load_bf16(p) widened(p, DINM_BF16)
 #define prefetch(p) (void)(p)
+#define prefetch_far(p) (void)(p)
 
 static float widened(const void *from, enum dinm_dtype dtype)
 {

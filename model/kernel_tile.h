@@ -4,7 +4,8 @@
  *   DOT_ROWS, DOT_COLS      the largest dot tile (rows: 1, 3 or 6)
  *   AXPY_ROWS, AXPY_VECS    the largest axpy tile (rows: 1, 3 or 6), in vectors of columns
  *   vec_zero, vec_all, vec_fma, vec_add, vec_load, vec_store, load_f32, load_f16, load_bf16
- *   prefetch(p)             p may lie past the end of its array
+ *   prefetch(p)             soon needed; p may lie past the end of its array
+ *   prefetch_far(p)         needed later
  *   add_lanes(sums, lanes)  sums: [DOT_COLS], lanes: VEC [DOT_COLS][PARTS]
  *   NAME, KERNEL            its name as a string and as the external object
  *
@@ -24,74 +25,70 @@ struct tile {
     const float *x;
     const void *w;
     size_t ld_y, ld_x, ld_w, n_cols, n_sum;
+    size_t ahead; /* elements of w between what is read and what is asked for */
     bool add;
 };
 
-/* LANES terms of every sum of a dot tile; from_x may use r, from_w c. */
-#define DOT_STEP(type, rows, from_x, from_w)                                                       \
-    for (size_t p = 0; p < PARTS; p++) {                                                           \
-        VEC b[DOT_COLS];                                                                           \
-                                                                                                   \
-        for (size_t c = 0; c < DOT_COLS; c++) {                                                    \
-            b[c] = load_##type((from_w) + p * WIDTH);                                              \
-        }                                                                                          \
-        for (size_t r = 0; r < rows; r++) {                                                        \
-            const VEC a = vec_load((from_x) + p * WIDTH);                                          \
-                                                                                                   \
-            for (size_t c = 0; c < DOT_COLS; c++) {                                                \
-                sum[r][c][p] = vec_fma(a, b[c], sum[r][c][p]);                                     \
-            }                                                                                      \
-        }                                                                                          \
+static inline void put(float *y, const float *sums, const struct tile *t)
+{
+    if (t->n_cols < DOT_COLS) {
+        y[0] = t->add ? y[0] + sums[0] : sums[0];
+    } else if (t->add) {
+        for (size_t c = 0; c < DOT_COLS; c++) {
+            y[c] += sums[c];
+        }
+    } else {
+        for (size_t c = 0; c < DOT_COLS; c++) {
+            y[c] = sums[c];
+        }
     }
+}
 
-/* y[r][c] (+)= sum over k of x[r][k] w[c][k], up to DOT_COLS columns. What is left after whole
- * steps of LANES terms goes through zero-padded copies. */
+/* y[r][c] (+)= sum over k of x[r][k] w[c][k], DOT_COLS columns or one, whole steps of LANES terms.
+ * The columns after these are asked for ahead of their turn. */
 #define DOT_TILE(type, rows)                                                                       \
     static void dot_##type##_##rows(const struct tile *t)                                          \
     {                                                                                              \
-        const size_t ahead = DOT_COLS * t->ld_w, rest = t->n_sum % LANES, whole = t->n_sum - rest; \
         const TYPE_##type *w[DOT_COLS];                                                            \
         const float *x[rows];                                                                      \
         VEC sum[rows][DOT_COLS][PARTS];                                                            \
                                                                                                    \
         for (size_t c = 0; c < DOT_COLS; c++) {                                                    \
-            w[c] = (const TYPE_##type *)t->w + (c < t->n_cols ? c : 0) * t->ld_w;                  \
+            w[c] = (const TYPE_##type *)t->w + c * t->ld_w;                                        \
         }                                                                                          \
         for (size_t r = 0; r < rows; r++) {                                                        \
             x[r] = t->x + r * t->ld_x;                                                             \
+            prefetch(t->y + r * t->ld_y);                                                          \
             for (size_t c = 0; c < DOT_COLS; c++) {                                                \
                 for (size_t p = 0; p < PARTS; p++) {                                               \
                     sum[r][c][p] = vec_zero();                                                     \
                 }                                                                                  \
             }                                                                                      \
         }                                                                                          \
-        for (size_t k = 0; k < whole; k += LANES) {                                                \
+        for (size_t k = 0; k < t->n_sum; k += LANES) {                                             \
             for (size_t c = 0; c < DOT_COLS; c++) {                                                \
-                prefetch(w[c] + ahead + k);                                                        \
+                prefetch(w[c] + k + t->ahead);                                                     \
             }                                                                                      \
-            DOT_STEP(type, rows, x[r] + k, w[c] + k)                                               \
-        }                                                                                          \
-        if (rest > 0) {                                                                            \
-            TYPE_##type last_w[DOT_COLS][LANES] = {{0}};                                           \
-            float last_x[rows][LANES] = {{0}};                                                     \
+            for (size_t p = 0; p < PARTS; p++) {                                                   \
+                VEC b[DOT_COLS];                                                                   \
                                                                                                    \
-            for (size_t c = 0; c < DOT_COLS; c++) {                                                \
-                memcpy(last_w[c], w[c] + whole, rest * sizeof last_w[c][0]);                       \
+                for (size_t c = 0; c < DOT_COLS; c++) {                                            \
+                    b[c] = load_##type(w[c] + k + p * WIDTH);                                      \
+                }                                                                                  \
+                for (size_t r = 0; r < rows; r++) {                                                \
+                    const VEC a = vec_load(x[r] + k + p * WIDTH);                                  \
+                                                                                                   \
+                    for (size_t c = 0; c < DOT_COLS; c++) {                                        \
+                        sum[r][c][p] = vec_fma(a, b[c], sum[r][c][p]);                             \
+                    }                                                                              \
+                }                                                                                  \
             }                                                                                      \
-            for (size_t r = 0; r < rows; r++) {                                                    \
-                memcpy(last_x[r], x[r] + whole, rest * sizeof last_x[r][0]);                       \
-            }                                                                                      \
-            DOT_STEP(type, rows, last_x[r], last_w[c])                                             \
         }                                                                                          \
         for (size_t r = 0; r < rows; r++) {                                                        \
             float sums[DOT_COLS];                                                                  \
                                                                                                    \
             add_lanes(sums, sum[r]);                                                               \
-            for (size_t c = 0; c < t->n_cols; c++) {                                               \
-                float *y = t->y + r * t->ld_y + c;                                                 \
-                                                                                                   \
-                *y = t->add ? *y + sums[c] : sums[c];                                              \
-            }                                                                                      \
+            put(t->y + r * t->ld_y, sums, t);                                                      \
         }                                                                                          \
     }
 
@@ -105,6 +102,7 @@ struct tile {
         for (size_t r = 0; r < rows; r++) {                                                        \
             for (size_t v = 0; v < vecs; v++) {                                                    \
                 sum[r][v] = vec_zero();                                                            \
+                prefetch(t->y + r * t->ld_y + v * WIDTH);                                          \
             }                                                                                      \
         }                                                                                          \
         for (size_t k = 0; k < t->n_sum; k++, w += t->ld_w) {                                      \
@@ -112,7 +110,7 @@ struct tile {
                                                                                                    \
             for (size_t v = 0; v < vecs; v++) {                                                    \
                 b[v] = load_##type(w + v * WIDTH);                                                 \
-                prefetch(w + 8 * t->ld_w + v * WIDTH);                                             \
+                prefetch(w + t->ahead + v * WIDTH);                                                \
             }                                                                                      \
             for (size_t r = 0; r < rows; r++) {                                                    \
                 const VEC a = vec_all(t->x[r * t->ld_x + k]);                                      \
@@ -205,19 +203,76 @@ static struct tile tile_at(const struct dinm_kernel_product *p, size_t r, size_t
                          .add = p->add || k > 0};
 }
 
+/* The last terms of a tile, fewer than LANES: a block of their own, padded with zeros. */
+static void dot_rest(struct tile t, enum dinm_dtype dtype, size_t n_rows)
+{
+    const size_t n = t.n_sum;
+    float x[DOT_ROWS][LANES] = {{0}}, w[DOT_COLS][LANES] = {{0}};
+
+    for (size_t r = 0; r < n_rows; r++) {
+        memcpy(x[r], t.x + r * t.ld_x, n * sizeof x[r][0]);
+    }
+    for (size_t c = 0; c < t.n_cols; c++) {
+        const size_t bytes = dinm_dtype_size(dtype);
+
+        dinm_widen(w[c], (const unsigned char *)t.w + c * t.ld_w * bytes, dtype, n);
+    }
+    t.x = x[0];
+    t.w = w[0];
+    t.ld_x = t.ld_w = t.n_sum = LANES;
+    dot_tiles[DINM_F32][n_rows - 1](&t);
+}
+
+/* All terms of n_cols columns, DOT_COLS or one; one column alone stands for the others of its tile
+ * as well. */
+static void dot_columns(const struct dinm_kernel_product *p, size_t r, size_t c, size_t n_cols)
+{
+    const size_t whole = p->n_sum / LANES * LANES, n_rows = min(DOT_ROWS, p->n_rows - r);
+
+    for (size_t k = 0; k < whole; k += DINM_KERNEL_DEPTH) {
+        struct tile t = tile_at(p, r, c, k, c * p->ld_w + k);
+
+        t.n_cols = n_cols;
+        t.ld_w = n_cols < DOT_COLS ? 0 : p->ld_w;
+        t.n_sum = min(DINM_KERNEL_DEPTH, whole - k);
+        t.ahead = p->streams ? DOT_COLS * p->ld_w : 8 * LANES;
+        dot_tiles[p->dtype][n_rows - 1](&t);
+    }
+    if (whole < p->n_sum) {
+        struct tile t = tile_at(p, r, c, whole, c * p->ld_w + whole);
+
+        t.n_cols = n_cols;
+        t.n_sum = p->n_sum - whole;
+        dot_rest(t, p->dtype, n_rows);
+    }
+}
+
+/* Asks for the part of the next block that falls to this tile: a share of its rows by the tile's
+ * row, a share of their bytes by its column. */
+static void ask_next(const struct dinm_kernel_product *p, size_t r, size_t c)
+{
+    const struct dinm_kernel_next *n = &p->next;
+    const size_t end = min(n->n_rows, (r + DOT_ROWS) * n->n_rows / p->n_rows);
+    const size_t bytes = (n->n_bytes + p->n_cols - 1) / p->n_cols;
+
+    for (size_t i = r * n->n_rows / p->n_rows; i < end; i++) {
+        for (size_t b = 0; b < bytes * DOT_COLS; b += 64) {
+            prefetch_far((const unsigned char *)n->data + i * n->stride + c * bytes + b);
+        }
+    }
+}
+
 static void dot(const struct dinm_kernel_product *p)
 {
     for (size_t r = 0; r < p->n_rows; r += DOT_ROWS) {
-        const size_t n_rows = min(DOT_ROWS, p->n_rows - r);
+        size_t c = 0;
 
-        for (size_t c = 0; c < p->n_cols; c += DOT_COLS) {
-            for (size_t k = 0; k < p->n_sum; k += DINM_KERNEL_DEPTH) {
-                struct tile t = tile_at(p, r, c, k, c * p->ld_w + k);
-
-                t.n_cols = min(DOT_COLS, p->n_cols - c);
-                t.n_sum = min(DINM_KERNEL_DEPTH, p->n_sum - k);
-                dot_tiles[p->dtype][n_rows - 1](&t);
-            }
+        for (; c + DOT_COLS <= p->n_cols; c += DOT_COLS) {
+            ask_next(p, r, c);
+            dot_columns(p, r, c, DOT_COLS);
+        }
+        for (; c < p->n_cols; c++) {
+            dot_columns(p, r, c, 1);
         }
     }
 }
@@ -260,6 +315,7 @@ static void axpy(const struct dinm_kernel_product *p)
                 struct tile t = tile_at(p, r, c, k, k * p->ld_w + c);
 
                 t.n_sum = min(DINM_KERNEL_RUN, p->n_sum - k);
+                t.ahead = 8 * p->ld_w;
                 if (n_cols == WIDE) {
                     wide_tiles[p->dtype][n_rows - 1](&t);
                 } else if (n_cols == WIDTH) {

@@ -1,9 +1,9 @@
 /* Products with weight matrices, cut so that a row's bits are its own.
  *
  * model/kernel fixes the order of every sum; here products are cut for the caches and the threads.
- * A task is PANEL columns for up to GROUP rows. With few rows W is read once, where it lies; with
- * many, block by block of the terms, a block is first copied, widened, to where the tiles of six
- * rows that follow find it near. OpenBLAS is left with the gradient of the weights. */
+ * A task is a few panels of columns for a group of rows. With few rows W is read where it lies;
+ * with many, for each block of terms and each panel, W's block is copied, widened, to where all
+ * tiles of the rows find it near. OpenBLAS is left with the gradient of the weights. */
 #include "model/linear.h"
 
 #include <cblas.h>
@@ -13,9 +13,12 @@
 #include "model/threads.h"
 
 enum {
-    PANEL = 64,     /* columns of y */
-    GROUP = 256,    /* rows that share one widened block of W */
-    COPY_ROWS = 13, /* from here on blocks are copied; six rows read the matrix once */
+    PANEL = 64,     /* columns of y that share one widened block of W */
+    GROUP = 132,    /* rows that do; their part of x stays in a cache of 1 MiB */
+    TILE = 6,       /* rows that the fastest kernel takes at once */
+    COPY_ROWS = 13, /* from here on blocks are copied: W would be read a third time */
+    PANELS = 16,    /* of a task, at most */
+    TASKS_PER_THREAD = 3,
     BLOCK = DINM_KERNEL_DEPTH,
     SPACING = BLOCK + 16, /* not a power of two, which would crowd a few sets of the cache */
 };
@@ -68,12 +71,11 @@ static void multiply_copy(const struct product *p, const struct dinm_kernel *ker
     (p->transposed ? kernel->dot : kernel->axpy)(&part);
 }
 
-/* Columns [col, col + PANEL) of y for rows [first, last). */
-static void multiply_panel(const struct product *p, float *block, size_t first, size_t last,
-                           size_t col)
+/* The product's columns [col, col + n_cols), rows [first, first + n_rows), all terms. */
+static struct dinm_kernel_product part_at(const struct product *p, size_t first, size_t n_rows,
+                                          size_t col, size_t n_cols)
 {
-    const struct dinm_kernel *kernel = dinm_kernel();
-    struct dinm_kernel_product part = {
+    return (struct dinm_kernel_product){
         .y = p->y + first * p->n_cols + col,
         .x = p->x + first * p->n_sum,
         .w = p->transposed ? element(p->w, col, 0) : element(p->w, 0, col),
@@ -81,33 +83,62 @@ static void multiply_panel(const struct product *p, float *block, size_t first, 
         .ld_y = p->n_cols,
         .ld_x = p->n_sum,
         .ld_w = stride_of(p->w),
-        .n_rows = last - first,
-        .n_cols = min(PANEL, p->n_cols - col),
+        .n_rows = n_rows,
+        .n_cols = n_cols,
         .n_sum = p->n_sum,
         .add = p->add,
+        .streams = true,
     };
+}
 
-    if (part.n_rows < COPY_ROWS) {
+/* Rows [first, first + n_rows) of columns [col, end). */
+static void multiply_task(const struct product *p, float *block, size_t first, size_t n_rows,
+                          size_t col, size_t end)
+{
+    const struct dinm_kernel *kernel = dinm_kernel();
+
+    if (n_rows < COPY_ROWS) {
+        const struct dinm_kernel_product part = part_at(p, first, n_rows, col, end - col);
+
         (p->transposed ? kernel->dot : kernel->axpy)(&part);
-    } else {
-        for (size_t k = 0; k < p->n_sum; k += BLOCK) {
-            part.x = p->x + first * p->n_sum + k;
+    }
+    for (size_t k = 0; n_rows >= COPY_ROWS && k < p->n_sum; k += BLOCK) {
+        for (size_t c = col; c < end; c += PANEL) {
+            struct dinm_kernel_product part = part_at(p, first, n_rows, c, min(PANEL, end - c));
+
+            part.x += k;
             part.n_sum = min(BLOCK, p->n_sum - k);
             part.add = p->add || k > 0;
-            multiply_copy(p, kernel, part, block, col, k);
+            part.streams = false;
+            if (p->transposed && c + PANEL < end) {
+                part.next = (struct dinm_kernel_next){
+                    .data = element(p->w, c + PANEL, k),
+                    .n_rows = min(PANEL, end - c - PANEL),
+                    .n_bytes = part.n_sum * dinm_dtype_size(p->w->dtype),
+                    .stride = stride_of(p->w) * dinm_dtype_size(p->w->dtype),
+                };
+            }
+            multiply_copy(p, kernel, part, block, c, k);
         }
     }
-    for (size_t r = 0; p->bias != NULL && r < part.n_rows; r++) {
-        for (size_t j = 0; j < part.n_cols; j++) {
-            part.y[r * p->n_cols + j] += p->bias[col + j];
+    for (size_t r = first; p->bias != NULL && r < first + n_rows; r++) {
+        for (size_t j = col; j < end; j++) {
+            p->y[r * p->n_cols + j] += p->bias[j];
         }
     }
 }
 
+/* Rows in even groups; columns in as few tasks as keep the threads evenly busy, since the panels of
+ * a task find its rows of x in the cache. */
 static void multiply(const struct product *p)
 {
     const size_t n_panels = (p->n_cols + PANEL - 1) / PANEL;
-    const size_t n_tasks = n_panels * ((p->n_rows + GROUP - 1) / GROUP);
+    const size_t n_groups = (p->n_rows + GROUP - 1) / GROUP;
+    const size_t even = n_groups > 0 ? (p->n_rows + n_groups - 1) / n_groups : 0;
+    const size_t n_rows = (even + TILE - 1) / TILE * TILE;
+    const size_t share = n_panels * n_groups / (TASKS_PER_THREAD * (size_t)omp_get_max_threads());
+    const size_t width = PANEL * min(PANELS, share > 0 ? share : 1);
+    const size_t n_across = (p->n_cols + width - 1) / width, n_tasks = n_across * n_groups;
     const int n_threads = dinm_threads_begin(n_tasks, p->n_rows * p->n_cols * p->n_sum);
 
 #pragma omp parallel
@@ -116,9 +147,12 @@ static void multiply(const struct product *p)
 
 #pragma omp for schedule(dynamic)
         for (size_t task = 0; task < n_tasks; task++) {
-            const size_t first = task / n_panels * GROUP;
+            const size_t first = task / n_across * n_rows, col = task % n_across * width;
 
-            multiply_panel(p, block, first, min(first + GROUP, p->n_rows), task % n_panels * PANEL);
+            if (first < p->n_rows) {
+                multiply_task(p, block, first, min(n_rows, p->n_rows - first), col,
+                              min(col + width, p->n_cols));
+            }
         }
     }
     dinm_threads_end(n_threads);

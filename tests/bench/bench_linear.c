@@ -42,7 +42,7 @@ static double now_s(const struct bench *b)
 
 static void *room(size_t n, size_t size)
 {
-    void *p = calloc(n, size);
+    void *p = aligned_alloc(64, (n * size + 63) / 64 * 64);
 
     if (p == NULL) {
         fprintf(stderr, "bench_linear: no memory for %zu MiB\n", n * size >> 20);
