@@ -1,7 +1,8 @@
 /* Products of a few rows with a block of a weight matrix: one set of functions per instruction set,
  * all with the same bits.
  *
- * The order of every sum is fixed here, not by the machine. Private to model/ and its tests.
+ * The order of every sum is fixed here, not by the machine. Private to model/ and its tests, but
+ * for the choice of the variant.
  *
  * dot (the weights of one output element lie side by side): the terms are cut into blocks of DEPTH;
  * those that fill no LANES at the end are a block of their own, padded with zeros. In a block, lane
