@@ -1,26 +1,26 @@
 /* Products with weight matrices, cut so that a row's bits are its own.
  *
- * BLAS promises nothing about the order in which it sums: it picks kernels by the shape of the
- * call, so the same row can come out differently in a call of 3 rows and in one of 300. Here every
- * call has one of a few shapes that depend on the matrix alone: TILE rows (the last tile is padded
- * with zeros), PANEL columns, DEPTH terms. Eight rows is the largest tile whose rows every OpenBLAS
- * kernel tried (Nehalem to Cooper Lake, Zen) treats alike. With these sizes it also takes
- * OpenBLAS's way for small matrices, which does not copy W: on a 2048 x 5632 float32 matrix 11.6
- * GF/s for one row and 100 for 16, where one sgemm has 5.1 and 66, and 143 of its 196 for 512. */
+ * model/kernel fixes the order of every sum; here products are cut for the caches and the threads.
+ * A task is a few panels of columns for a group of rows. With few rows W is read where it lies;
+ * with many, for each block of terms and each panel, W's block is copied, widened, to where all
+ * tiles of the rows find it near. OpenBLAS is left with the gradient of the weights. */
 #include "model/linear.h"
 
 #include <cblas.h>
 #include <omp.h>
 #include <stdbool.h>
-#include <string.h>
+#include "model/kernel.h"
 #include "model/threads.h"
 
 enum {
-    TILE = 8,       /* rows of x in one product */
-    PANEL = 128,    /* columns of y */
-    DEPTH = 512,    /* terms of the sum */
-    GROUP = 256,    /* rows that share one widened block of W: a multiple of TILE */
-    COPY_ROWS = 32, /* from here on a float32 block is copied too: strided reads cost more */
+    PANEL = 64,     /* columns of y that share one widened block of W */
+    GROUP = 132,    /* rows that do; their part of x stays in a cache of 1 MiB */
+    TILE = 6,       /* rows that the fastest kernel takes at once */
+    COPY_ROWS = 13, /* from here on blocks are copied: W would be read a third time */
+    PANELS = 16,    /* of a task, at most */
+    TASKS_PER_THREAD = 3,
+    BLOCK = DINM_KERNEL_DEPTH,
+    SPACING = BLOCK + 16, /* not a power of two, which would crowd a few sets of the cache */
 };
 
 /* y = x B (+ y), B = W^T (forward) or W (gradient of the input); the other way round for a matrix
@@ -35,13 +35,6 @@ struct product {
     bool add; /* to what is in y */
 };
 
-/* One thread's buffers. */
-struct room {
-    _Alignas(64) float block[PANEL * DEPTH]; /* a block of W, widened */
-    _Alignas(64) float x[TILE * DEPTH];      /* the last rows of x, padded */
-    _Alignas(64) float y[TILE * PANEL];
-};
-
 static size_t min(size_t a, size_t b)
 {
     return a < b ? a : b;
@@ -54,102 +47,112 @@ static size_t stride_of(const struct dinm_matrix *w)
     return w->stride > 0 ? w->stride : length;
 }
 
-/* Rows [row, row + n_rows) x columns [col, col + n_cols) of W as float32; *ld: its row length.
- * Borrows from W itself where that is cheaper. */
-static const float *load_block(struct room *room, const struct dinm_matrix *w, size_t row,
-                               size_t n_rows, size_t col, size_t n_cols, bool copy, size_t *ld)
+static const void *element(const struct dinm_matrix *w, size_t row, size_t col)
 {
-    const size_t bytes = dinm_dtype_size(w->dtype), stride = stride_of(w);
-    const unsigned char *from = (const unsigned char *)w->data + (row * stride + col) * bytes;
-
-    if (w->dtype == DINM_F32 && !copy) {
-        *ld = stride;
-        return (const float *)(const void *)from;
-    }
-    for (size_t i = 0; i < n_rows; i++) {
-        dinm_widen(room->block + i * n_cols, from + i * stride * bytes, w->dtype, n_cols);
-    }
-    *ld = n_cols;
-    return room->block;
+    return (const unsigned char *)w->data + (row * stride_of(w) + col) * dinm_dtype_size(w->dtype);
 }
 
-/* Y (+)= X B of one tile. Sizes are below 2^31 (checked where shapes are read). */
-static void multiply_tile(float *y, size_t ld_y, const float *x, size_t ld_x, const float *block,
-                          size_t ld_block, bool transposed, size_t n_cols, size_t n_sum, bool add)
+/* The terms [k, k + part->n_sum) of a part whose w lies in W itself, through a widened copy. */
+static void multiply_copy(const struct product *p, const struct dinm_kernel *kernel,
+                          struct dinm_kernel_product part, float *block, size_t col, size_t k)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, transposed ? CblasTrans : CblasNoTrans, TILE,
-                (int)n_cols, (int)n_sum, 1.0f, x, (int)ld_x, block, (int)ld_block,
-                add ? 1.0f : 0.0f, y, (int)ld_y);
+    const size_t n_stored = p->transposed ? part.n_cols : part.n_sum;
+    const size_t n = p->transposed ? part.n_sum : part.n_cols;
+    const size_t spacing = p->transposed ? SPACING : PANEL;
+
+    for (size_t i = 0; i < n_stored; i++) {
+        const void *from = p->transposed ? element(p->w, col + i, k) : element(p->w, k + i, col);
+
+        kernel->widen(block + i * spacing, from, p->w->dtype, n);
+    }
+    part.w = block;
+    part.dtype = DINM_F32;
+    part.ld_w = spacing;
+    (p->transposed ? kernel->dot : kernel->axpy)(&part);
 }
 
-/* Moves n_rows rows of n floats between arrays of row lengths ld_to and ld_from. */
-static void copy_rows(float *to, size_t ld_to, const float *from, size_t ld_from, size_t n_rows,
-                      size_t n)
+/* The product's columns [col, col + n_cols), rows [first, first + n_rows), all terms. */
+static struct dinm_kernel_product part_at(const struct product *p, size_t first, size_t n_rows,
+                                          size_t col, size_t n_cols)
 {
-    for (size_t r = 0; r < n_rows; r++) {
-        memcpy(to + r * ld_to, from + r * ld_from, n * sizeof *to);
+    return (struct dinm_kernel_product){
+        .y = p->y + first * p->n_cols + col,
+        .x = p->x + first * p->n_sum,
+        .w = p->transposed ? element(p->w, col, 0) : element(p->w, 0, col),
+        .dtype = p->w->dtype,
+        .ld_y = p->n_cols,
+        .ld_x = p->n_sum,
+        .ld_w = stride_of(p->w),
+        .n_rows = n_rows,
+        .n_cols = n_cols,
+        .n_sum = p->n_sum,
+        .add = p->add,
+        .streams = true,
+    };
+}
+
+/* Rows [first, first + n_rows) of columns [col, end). */
+static void multiply_task(const struct product *p, float *block, size_t first, size_t n_rows,
+                          size_t col, size_t end)
+{
+    const struct dinm_kernel *kernel = dinm_kernel();
+
+    if (n_rows < COPY_ROWS) {
+        const struct dinm_kernel_product part = part_at(p, first, n_rows, col, end - col);
+
+        (p->transposed ? kernel->dot : kernel->axpy)(&part);
+    }
+    for (size_t k = 0; n_rows >= COPY_ROWS && k < p->n_sum; k += BLOCK) {
+        for (size_t c = col; c < end; c += PANEL) {
+            struct dinm_kernel_product part = part_at(p, first, n_rows, c, min(PANEL, end - c));
+
+            part.x += k;
+            part.n_sum = min(BLOCK, p->n_sum - k);
+            part.add = p->add || k > 0;
+            part.streams = false;
+            if (p->transposed && c + PANEL < end) {
+                part.next = (struct dinm_kernel_next){
+                    .data = element(p->w, c + PANEL, k),
+                    .n_rows = min(PANEL, end - c - PANEL),
+                    .n_bytes = part.n_sum * dinm_dtype_size(p->w->dtype),
+                    .stride = stride_of(p->w) * dinm_dtype_size(p->w->dtype),
+                };
+            }
+            multiply_copy(p, kernel, part, block, c, k);
+        }
+    }
+    for (size_t r = first; p->bias != NULL && r < first + n_rows; r++) {
+        for (size_t j = col; j < end; j++) {
+            p->y[r * p->n_cols + j] += p->bias[j];
+        }
     }
 }
 
-/* Columns [col, col + PANEL) of y for rows [first, last). */
-static void multiply_panel(const struct product *p, struct room *room, size_t first, size_t last,
-                           size_t col)
-{
-    const size_t n_cols = min(PANEL, p->n_cols - col);
-    const size_t n_tail = (last - first) % TILE, tail = last - n_tail;
-    const bool copy = last - first >= COPY_ROWS;
-
-    if (n_tail > 0) {
-        memset(room->x, 0, sizeof room->x);
-        memset(room->y, 0, sizeof room->y);
-        if (p->add) {
-            copy_rows(room->y, PANEL, p->y + tail * p->n_cols + col, p->n_cols, n_tail, n_cols);
-        }
-    }
-    for (size_t k = 0; k < p->n_sum; k += DEPTH) {
-        const size_t n_sum = min(DEPTH, p->n_sum - k);
-        const bool add = p->add || k > 0;
-        size_t ld = 0;
-        const float *block = p->transposed
-                                 ? load_block(room, p->w, col, n_cols, k, n_sum, copy, &ld)
-                                 : load_block(room, p->w, k, n_sum, col, n_cols, copy, &ld);
-
-        for (size_t r = first; r < tail; r += TILE) {
-            multiply_tile(p->y + r * p->n_cols + col, p->n_cols, p->x + r * p->n_sum + k, p->n_sum,
-                          block, ld, p->transposed, n_cols, n_sum, add);
-        }
-        if (n_tail > 0) {
-            copy_rows(room->x, DEPTH, p->x + tail * p->n_sum + k, p->n_sum, n_tail, n_sum);
-            multiply_tile(room->y, PANEL, room->x, DEPTH, block, ld, p->transposed, n_cols, n_sum,
-                          add);
-        }
-    }
-    copy_rows(p->y + tail * p->n_cols + col, p->n_cols, room->y, PANEL, n_tail, n_cols);
-    for (size_t r = first; p->bias != NULL && r < last; r++) {
-        float *y = p->y + r * p->n_cols + col;
-
-        for (size_t j = 0; j < n_cols; j++) {
-            y[j] += p->bias[col + j];
-        }
-    }
-}
-
+/* Rows in even groups; columns in as few tasks as keep the threads evenly busy, since the panels of
+ * a task find its rows of x in the cache. */
 static void multiply(const struct product *p)
 {
     const size_t n_panels = (p->n_cols + PANEL - 1) / PANEL;
-    const size_t n_tasks = n_panels * ((p->n_rows + GROUP - 1) / GROUP);
-    const size_t n_padded = (p->n_rows + TILE - 1) / TILE * TILE;
-    const int n_threads = dinm_threads_begin(n_tasks, n_padded * p->n_cols * p->n_sum);
+    const size_t n_groups = (p->n_rows + GROUP - 1) / GROUP;
+    const size_t even = n_groups > 0 ? (p->n_rows + n_groups - 1) / n_groups : 0;
+    const size_t n_rows = (even + TILE - 1) / TILE * TILE;
+    const size_t share = n_panels * n_groups / (TASKS_PER_THREAD * (size_t)omp_get_max_threads());
+    const size_t width = PANEL * min(PANELS, share > 0 ? share : 1);
+    const size_t n_across = (p->n_cols + width - 1) / width, n_tasks = n_across * n_groups;
+    const int n_threads = dinm_threads_begin(n_tasks, p->n_rows * p->n_cols * p->n_sum);
 
 #pragma omp parallel
     {
-        struct room room;
+        _Alignas(64) float block[PANEL * SPACING];
 
 #pragma omp for schedule(dynamic)
         for (size_t task = 0; task < n_tasks; task++) {
-            const size_t first = task / n_panels * GROUP;
+            const size_t first = task / n_across * n_rows, col = task % n_across * width;
 
-            multiply_panel(p, &room, first, min(first + GROUP, p->n_rows), task % n_panels * PANEL);
+            if (first < p->n_rows) {
+                multiply_task(p, block, first, min(n_rows, p->n_rows - first), col,
+                              min(col + width, p->n_cols));
+            }
         }
     }
     dinm_threads_end(n_threads);

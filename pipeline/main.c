@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "io/archive.h"
 #include "io/log.h"
+#include "model/kernel.h"
 #include "pipeline/args.h"
 #include "pipeline/command_model.h"
 #include "pipeline/commands.h"
@@ -52,6 +53,14 @@ static void prepare_environment(void)
     setenv("HDF5_USE_FILE_LOCKING", "BEST_EFFORT", 0);
     /* PMIx's shared-memory store crashed at start-up under srun. */
     setenv("PMIX_MCA_gds", "hash", 0);
+}
+
+/* DINM_KERNEL names the instruction set of the products, for tests and measurements: no bit of a
+ * result depends on it. */
+static int choose_kernel(struct dinm_error *err)
+{
+    const char *name = getenv("DINM_KERNEL");
+    return name != NULL ? dinm_kernel_choose(name, err) : DINM_OK;
 }
 
 /* A mapped file was cut short, or its disk failed: there is nothing to go on with. */
@@ -151,7 +160,10 @@ int main(int argc, char **argv)
     struct dinm_error err = {0};
     prepare_environment();
     signal(SIGBUS, end_on_bus_error);
-    int status = dinm_args_parse(&args, argc, argv, &err);
+    int status = choose_kernel(&err);
+    if (status >= 0) {
+        status = dinm_args_parse(&args, argc, argv, &err);
+    }
     if (status >= 0 && !is_local(&args)) {
         status = run_collective(&args);
     } else if (launched_rank() > 0) {
