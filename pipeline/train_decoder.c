@@ -55,7 +55,7 @@ static int load_checkpoint(float *flat, const struct dinm_config *config, const 
     int status = DINM_OK;
     struct dinm_checkpoint checkpoint = {0};
     TRY(dinm_checkpoint_open(&checkpoint, folder, err));
-    TRY(dinm_weights_load_flat(flat, config, &checkpoint, err));
+    TRY(dinm_weights_load_flat(flat, config, 0, config->n_layers, &checkpoint, err));
 out:
     dinm_checkpoint_close(&checkpoint);
     return status;
@@ -108,11 +108,11 @@ static int open_decoder(struct dinm_train_model *m, const char *config_path, con
         goto out;
     }
     if (init == NULL) {
-        dinm_weights_init_flat(m->flat, config, seed);
+        dinm_weights_init_flat(m->flat, config, 0, config->n_layers, seed);
     } else {
         TRY(load_checkpoint(m->flat, config, init, err));
     }
-    TRY(dinm_weights_bind_flat(&d->slice.weights, config, m->flat, err));
+    TRY(dinm_weights_bind_flat(&d->slice.weights, config, 0, config->n_layers, m->flat, err));
 out:
     return status;
 }
@@ -314,7 +314,7 @@ static int learn_lm(struct dinm_train_model *m, struct dinm_train_score *score, 
     TRY(dinm_workspace_reserve(&d->workspace, config, &rows, err));
     if (grad != NULL) {
         TRY(dinm_tape_reserve(&d->tape, config, 0, config->n_layers, d->n_rows, err));
-        TRY(dinm_grads_bind_flat(&grads, config, grad, err));
+        TRY(dinm_grads_bind_flat(&grads, config, 0, config->n_layers, grad, err));
     }
     dinm_slice_embed(&d->slice, d->x, d->ids, &rows);
     dinm_slice_forward(&d->slice, d->x, &rows, 0, config->n_layers, grad == NULL ? NULL : d->tape,
