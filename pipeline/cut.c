@@ -36,7 +36,7 @@ int dinm_cut_evenly(size_t *first, const double *costs, size_t n, size_t n_stage
 {
     if (n < n_stages) {
         return dinm_fail(err, DINM_USAGE,
-                         "run.stages is %zu, but the model has only %zu layers to share", n_stages,
+                         "stages is %zu, but the model has only %zu layers to share", n_stages,
                          n);
     }
     /* The least bound that suffices, by halving; `enough` always does. */

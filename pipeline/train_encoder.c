@@ -23,8 +23,9 @@ out:
     return status;
 }
 
-static int open_encoder(struct dinm_train_model *m, const char *config_path, const char *init,
-                        uint64_t seed, struct dinm_error *err)
+static int open_encoder(struct dinm_train_model *m, const struct dinm_grid *group,
+                        const char *config_path, const char *init, uint64_t seed,
+                        struct dinm_error *err)
 {
     int status = DINM_OK;
     struct dinm_encoder_config config = {0};
@@ -34,7 +35,13 @@ static int open_encoder(struct dinm_train_model *m, const char *config_path, con
         TRY(dinm_fail(err, DINM_FAILED, "%s: a classifier with one label cannot be trained",
                       config_path));
     }
+    if (group->size > 1) {
+        return dinm_fail(err, DINM_USAGE, "train.stages is %d, but a classifier has one stage",
+                         group->size);
+    }
+    m->group = group;
     m->n_params = dinm_encoder_n_params(&config);
+    m->n_all_params = m->n_params;
     m->n_tensors = dinm_encoder_n_tensors(&config);
     m->max_tokens = dinm_encoder_max_tokens(&config);
     m->n_vocab = config.n_vocab;
@@ -59,10 +66,10 @@ static struct dinm_param param(const struct dinm_train_model *m, size_t index)
     return dinm_encoder_param(dinm_encoder_get_config(m->state), index);
 }
 
-static int write_encoder(const struct dinm_train_model *m, const char *folder,
+static int write_encoder(const struct dinm_train_model *m, const float *flat, const char *folder,
                          enum dinm_dtype dtype, struct dinm_error *err)
 {
-    return dinm_encoder_write_flat(folder, m->flat, dinm_encoder_get_config(m->state), dtype, err);
+    return dinm_encoder_write_flat(folder, flat, dinm_encoder_get_config(m->state), dtype, err);
 }
 
 const struct dinm_train_kind dinm_train_encoder = {open_encoder, close_encoder, param,
@@ -100,12 +107,22 @@ static size_t one(const struct dinm_train_record *record)
     return 1;
 }
 
-static int learn_classify(struct dinm_train_model *m, struct dinm_train_score *score, float *grad,
-                          double scale, const struct dinm_train_pack *pack, struct dinm_error *err)
+static int prepare_classify(struct dinm_train_model *m, const struct dinm_train_lesson *lesson,
+                            struct dinm_error *err)
+{
+    (void)m;
+    (void)lesson;
+    (void)err;
+    return DINM_OK;
+}
+
+static int learn_classify_all(struct dinm_train_model *m, const struct dinm_train_lesson *lesson,
+                              struct dinm_train_score *score, struct dinm_error *err)
 {
     size_t n_right = 0;
-    if (dinm_encoder_train(m->state, &score->loss, &n_right, grad, scale, pack->ids, pack->first,
-                           pack->labels, pack->n, err) < 0) {
+    const struct dinm_train_pack *pack = lesson->pack;
+    if (dinm_encoder_train(m->state, &score->loss, &n_right, lesson->grad, lesson->scale, pack->ids,
+                           pack->first, pack->labels, pack->n, err) < 0) {
         return DINM_FAILED;
     }
     score->n_units = (double)pack->n;
@@ -114,4 +131,5 @@ static int learn_classify(struct dinm_train_model *m, struct dinm_train_score *s
 }
 
 const struct dinm_train_objective dinm_train_classify = {
-    "classify", "texts", &dinm_train_encoder, read_classify, one, learn_classify};
+    "classify", "texts",          &dinm_train_encoder, read_classify,
+    one,        prepare_classify, learn_classify_all};

@@ -66,7 +66,7 @@ static void more_stages_than_layers_are_refused(void **state)
     const double costs[] = {1.0, 2.0};
     size_t first[4];
     assert_failed(dinm_cut_evenly(first, costs, 2, 3, &err), DINM_USAGE, &err,
-                  "run.stages is 3, but the model has only 2 layers");
+                  "stages is 3, but the model has only 2 layers");
 }
 
 static void the_given_cut_is_taken_or_refused(void **state)
