@@ -44,7 +44,7 @@ int dinm_judge_model_open(struct dinm_judge_model *m, const struct dinm_settings
     if (dinm_judge_is_refusal(s)) {
         return DINM_OK;
     }
-    TRY(dinm_encoder_open(&m->encoder, folder, err));
+    TRY(dinm_encoder_open(&m->encoder, folder, 0, 0, err));
     TRY(dinm_tokenizer_open(&m->tokenizer, folder, err));
     const struct dinm_encoder_config *c = dinm_encoder_get_config(m->encoder);
     TRY(dinm_tokenizer_fit(m->tokenizer, folder, c->n_vocab, err));

@@ -272,21 +272,6 @@ static int lay_out(struct decoder *d, const struct dinm_train_pack *pack, struct
     return DINM_OK;
 }
 
-static size_t count_right(const float *logits, const int32_t *targets, size_t n_rows,
-                          size_t n_vocab)
-{
-    size_t n_right = 0;
-    for (size_t i = 0; i < n_rows; i++) {
-        const float *row = logits + i * n_vocab;
-        size_t best = 0;
-        for (size_t k = 1; k < n_vocab; k++) {
-            best = row[k] > row[best] ? k : best;
-        }
-        n_right += best == (size_t)targets[i];
-    }
-    return n_right;
-}
-
 /* The head and the loss, HEAD_ROWS picked rows at a time; dx += its gradient if grads is given. */
 static void learn_head(struct decoder *d, struct dinm_train_score *score, double scale,
                        struct dinm_grads *grads)
@@ -297,7 +282,7 @@ static void learn_head(struct decoder *d, struct dinm_train_score *score, double
         float *dlogits = grads == NULL ? NULL : d->logits;
         dinm_slice_head(&d->slice, d->logits, d->normed, d->x, d->picks + i, n);
         if (grads == NULL) {
-            score->n_right += (double)count_right(d->logits, d->targets + i, n, n_vocab);
+            score->n_right += (double)dinm_loss_count_right(d->logits, d->targets + i, n, n_vocab);
         }
         score->loss += dinm_loss_nll(dlogits, d->logits, d->targets + i, scale, n, n_vocab);
         if (grads != NULL) {

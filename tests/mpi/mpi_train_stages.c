@@ -17,6 +17,14 @@ static const char separate[] =
     "\"intermediate_size\": 28, \"vocab_size\": 33, \"rms_norm_eps\": 1e-6, \"rope_theta\": 10000,"
     "\"max_position_embeddings\": 64, \"tie_word_embeddings\": false, \"hidden_act\": \"silu\"}";
 
+/* A classifier of six. */
+static const char classifier[] =
+    "{\"architectures\": [\"RobertaForSequenceClassification\"], \"model_type\": \"roberta\","
+    "\"hidden_size\": 20, \"num_hidden_layers\": 6, \"num_attention_heads\": 2,"
+    "\"intermediate_size\": 36, \"vocab_size\": 35, \"max_position_embeddings\": 32,"
+    "\"type_vocab_size\": 1, \"layer_norm_eps\": 1e-5, \"pad_token_id\": 2, \"hidden_act\": "
+    "\"gelu\"}";
+
 /* ---- whole trainings ---- */
 
 static const char rest[] =
@@ -55,12 +63,15 @@ static void compare_all(const char *objective, const char *start, int most_stage
 static void test_same_bytes_all(void)
 {
     if (rank == 0) {
-        EXPECT(fixture_folder(folder, "tied") && fixture_folder(folder, "separate"));
+        EXPECT(fixture_folder(folder, "tied") && fixture_folder(folder, "separate") &&
+               fixture_folder(folder, "classifier"));
+        EXPECT(fixture_write(folder, "classifier/config.json", classifier));
         EXPECT(fixture_write(folder, "tied/config.json", tied));
         EXPECT(fixture_write(folder, "separate/config.json", separate));
     }
     compare_all("lm", "\"config\": \"../tied/config.json\"", 7);
     compare_all("lm", "\"config\": \"../separate/config.json\"", 6);
+    compare_all("classify", "\"config\": \"../classifier/config.json\"", 6);
     /* A checkpoint is gone on from: every stage reads its own part, the last the tied head too. */
     if (rank == 0) {
         char text[1024];
@@ -83,6 +94,9 @@ static void test_refusals_all(void)
         snprintf(text, sizeof text, "\"config\": \"../lm/config.json\", %s, \"stages\": %d", rest,
                  size);
         write_job("few_layers", "lm", text);
+        snprintf(text, sizeof text, "\"config\": \"../classify/config.json\", %s, \"stages\": %d",
+                 rest, size);
+        write_job("few_layers_too", "classify", text);
     }
     MPI_Barrier(MPI_COMM_WORLD);
     EXPECT(train_all(MPI_COMM_WORLD, "no_cut", &err) == DINM_USAGE);
@@ -93,6 +107,9 @@ static void test_refusals_all(void)
         err = (struct dinm_error){0};
         EXPECT(train_all(MPI_COMM_WORLD, "few_layers", &err) == DINM_USAGE);
         EXPECT_WORDS(err.text, "the model has only 2 layers to share");
+        err = (struct dinm_error){0};
+        EXPECT(train_all(MPI_COMM_WORLD, "few_layers_too", &err) == DINM_USAGE);
+        EXPECT_WORDS(err.text, "the model has only 1 layers to share");
     }
 }
 

@@ -55,7 +55,7 @@ static void make_files(struct files *f)
     const size_t n = dinm_encoder_n_params(&config);
     float *flat = dinm_alloc(n, sizeof *flat, "weights", &err);
     assert_non_null(flat);
-    dinm_encoder_init_flat(flat, &config, 1);
+    dinm_encoder_init_flat(flat, &config, 0, config.n_layers, 1);
     for (size_t i = 0; i < n; i++) {
         flat[i] *= flat[i] == 1.0f ? 1.0f : 20.0f; /* so that texts differ visibly */
     }
