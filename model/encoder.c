@@ -17,14 +17,9 @@ const struct dinm_encoder_config *dinm_encoder_get_config(const struct dinm_enco
     return &e->config;
 }
 
-const struct dinm_matrix *dinm_encoder_layer(const struct dinm_encoder *e, size_t layer)
+const struct dinm_matrix *dinm_encoder_layer(const struct dinm_encoder *e, size_t l)
 {
-    return e->tensors + N_EMBED_TENSORS + layer * N_LAYER_TENSORS;
-}
-
-const struct dinm_matrix *dinm_encoder_head(const struct dinm_encoder *e)
-{
-    return dinm_encoder_layer(e, e->config.n_layers);
+    return e->tensors + (e->first == 0 ? N_EMBED_TENSORS : 0) + l * N_LAYER_TENSORS;
 }
 
 struct dinm_attention dinm_encoder_attention(const struct dinm_encoder *e, size_t n_tokens)
@@ -113,24 +108,26 @@ static size_t carve_all(struct dinm_encoder *e, float *base, const struct dinm_t
 {
     const struct dinm_encoder_config *config = &e->config;
     struct carver c = {base, 0};
+    const size_t n_layers = e->last - e->first;
     const size_t n_d = texts->n_rows * config->d_model;
     const size_t n_ff = texts->n_rows * config->d_ff;
-    for (size_t l = 0; l < config->n_layers; l++) {
+    for (size_t l = 0; l < n_layers; l++) {
         if (taped || l == 0) {
             carve_layer(&c, &e->layers[l], n_d, n_ff, taped);
         } else {
             e->layers[l] = e->layers[0];
         }
     }
-    e->layers[config->n_layers].x = taped ? carve(&c, n_d) : e->layers[0].x;
+    e->layers[n_layers].x = taped ? carve(&c, n_d) : e->layers[0].x;
     if (taped) {
         struct dinm_encoder_slopes *s = &e->slopes;
-        float **const slopes[] = {&s->dx, &s->dsum, &s->dattn, &s->dq, &s->dk, &s->dv};
+        float **const slopes[] = {&e->dx, &s->dsum, &s->dattn, &s->dq, &s->dk, &s->dv};
         for (size_t i = 0; i < sizeof slopes / sizeof slopes[0]; i++) {
             *slopes[i] = carve(&c, n_d);
         }
         s->dff = carve(&c, n_ff);
     }
+    e->x = carve(&c, n_d);
     e->sum_embed = carve(&c, n_d);
     e->heads = carve(&c, texts->n_texts * config->d_model);
     e->hidden = carve(&c, texts->n_texts * config->d_model);
@@ -154,6 +151,7 @@ size_t dinm_encoder_scratch_bytes(const struct dinm_encoder *e, size_t n_texts, 
     struct carver c = {NULL, 0};
 
     carve_layer(&c, &unused, n_d, n_rows * config->d_ff, false);
+    carve(&c, n_d);
     carve(&c, n_d);
     for (int i = 0; i < 3; i++) {
         carve(&c, n_texts * config->d_model);
@@ -257,20 +255,35 @@ static void forward_layer(const struct dinm_encoder *e, float *y, const struct d
     norm(e, y, a->sum_out, &w[OUT_GAIN], n);
 }
 
-void dinm_encoder_forward(struct dinm_encoder *e, float *logits, const struct dinm_texts *texts)
+void dinm_encoder_forward(struct dinm_encoder *e, float *x, const struct dinm_texts *texts,
+                          dinm_encoder_listener *listener, void *context)
+{
+    const size_t n_layers = e->last - e->first;
+    const size_t n_bytes = texts->n_rows * e->config.d_model * sizeof *x;
+    if (e->first == 0) {
+        embed(e, e->sum_embed, texts);
+        norm(e, e->layers[0].x, e->sum_embed, &e->tensors[EMBED_GAIN], texts->n_rows);
+    } else {
+        memcpy(e->layers[0].x, x, n_bytes);
+    }
+    for (size_t l = 0; l < n_layers; l++) {
+        forward_layer(e, e->layers[l + 1].x, &e->layers[l], dinm_encoder_layer(e, l), texts);
+        if (listener != NULL) {
+            listener(context, e->first + l, e->layers[l + 1].x);
+        }
+    }
+    memcpy(x, e->layers[n_layers].x, n_bytes);
+}
+
+void dinm_encoder_head(struct dinm_encoder *e, float *logits, const float *x,
+                       const struct dinm_texts *texts)
 {
     const size_t d = e->config.d_model;
-    embed(e, e->sum_embed, texts);
-    norm(e, e->layers[0].x, e->sum_embed, &e->tensors[EMBED_GAIN], texts->n_rows);
-    for (size_t l = 0; l < e->config.n_layers; l++) {
-        forward_layer(e, e->layers[l + 1].x, &e->layers[l], dinm_encoder_layer(e, l), texts);
-    }
-    const float *x = e->layers[e->config.n_layers].x;
     for (size_t i = 0; i < texts->n_texts; i++) {
         memcpy(e->heads + i * d, x + (texts->first[i] - texts->first[0]) * d, d * sizeof *x);
     }
     /* logits = W_label tanh(W_dense x_0 + b_dense) + b_label */
-    const struct dinm_matrix *w = dinm_encoder_head(e);
+    const struct dinm_matrix *w = dinm_encoder_layer(e, e->last - e->first);
     linear(e->hidden, e->heads, &w[DENSE_WEIGHT], texts->n_texts);
     for (size_t i = 0; i < texts->n_texts * d; i++) {
         e->hidden[i] = (float)tanh((double)e->hidden[i]);
@@ -294,7 +307,8 @@ int dinm_encoder_classify(struct dinm_encoder *e, float *logits, const int32_t *
         }
         struct dinm_texts some = {ids + first[i], first + i, end - i, first[end] - first[i]};
         TRY(dinm_encoder_reserve(e, &some, false, err));
-        dinm_encoder_forward(e, logits + i * e->config.n_labels, &some);
+        dinm_encoder_forward(e, e->x, &some, NULL, NULL);
+        dinm_encoder_head(e, logits + i * e->config.n_labels, e->x, &some);
         i = end;
     }
 out:

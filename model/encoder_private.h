@@ -29,13 +29,6 @@ enum {
 };
 enum { DENSE_WEIGHT, DENSE_BIAS, LABEL_WEIGHT, LABEL_BIAS, N_HEAD_TENSORS };
 
-/* Texts one after another; text i is ids[first[i] - first[0]] .. : ids begin at the first text. */
-struct dinm_texts {
-    const int32_t *ids;  /* [n_rows] */
-    const size_t *first; /* [n_texts + 1] */
-    size_t n_texts, n_rows;
-};
-
 /* One layer's activations, each [n_rows][d_model] but ff and act: [n_rows][d_ff].
  *   sum_mid = x + o(attn) + b;  mid = norm(sum_mid)
  *   ff = up(mid) + b;  act = gelu(ff)
@@ -44,40 +37,34 @@ struct dinm_encoder_acts {
     float *x, *q, *k, *v, *attn, *sum_mid, *mid, *ff, *act, *sum_out;
 };
 
-/* Gradients on their way down: [n_rows][d_model], dff [n_rows][d_ff]. */
+/* Gradients on their way down: [n_rows][d_model], dff [n_rows][d_ff]; dx is the caller's. */
 struct dinm_encoder_slopes {
     float *dx, *dsum, *dattn, *dq, *dk, *dv, *dff;
 };
 
 struct dinm_encoder {
     struct dinm_encoder_config config;
+    size_t first, last;                /* its layers */
     struct dinm_checkpoint checkpoint; /* owns: what mapped tensors borrow from */
-    struct dinm_matrix *tensors;       /* owns: [n_tensors]; vectors are float32 with n_in = 0 */
-    float *copies;                     /* owns: widened vectors */
-    float *room;                       /* owns: [room_floats]; all pointers below lie in it */
+    struct dinm_matrix
+        *tensors;  /* owns: [n_tensors of the range]; vectors are float32 with n_in = 0 */
+    float *copies; /* owns: widened vectors */
+    float *room;   /* owns: [room_floats]; all pointers below lie in it */
     size_t room_floats;
-    struct dinm_encoder_acts *layers; /* owns: [n_layers + 1]; the last holds the output x alone */
+    struct dinm_encoder_acts
+        *layers; /* owns: [last - first + 1]; the last holds the output x alone */
     struct dinm_encoder_slopes slopes;
     float *sum_embed;        /* [n_rows][d_model]: embeddings before their norm */
     float *heads;            /* [n_texts][d_model]: first tokens */
     float *hidden, *dhidden; /* [n_texts][d_model]: tanh(dense(heads)) and its gradient */
     float *logits;           /* [n_texts][n_labels] */
+    float *x, *dx;           /* [n_rows][d_model]: of whole passes; dx if taped */
     float *scratch;          /* attention's; also one row of d_model */
 };
 
-/* Fails if ids, lengths or sizes do not fit the model, naming the text. */
-int dinm_encoder_check(const struct dinm_encoder *e, const struct dinm_texts *texts,
-                       struct dinm_error *err);
-/* Room for these texts. taped: each layer keeps its own activations, and there is room for the
- * gradients; otherwise all layers share one set. */
-int dinm_encoder_reserve(struct dinm_encoder *e, const struct dinm_texts *texts, bool taped,
-                         struct dinm_error *err);
-/* Fills the activations and logits: [n_texts][n_labels], which may lie outside the room. */
-void dinm_encoder_forward(struct dinm_encoder *e, float *logits, const struct dinm_texts *texts);
 /* One sequence's shape for attention. */
 struct dinm_attention dinm_encoder_attention(const struct dinm_encoder *e, size_t n_tokens);
-/* tensors of layer l; of the head. */
-const struct dinm_matrix *dinm_encoder_layer(const struct dinm_encoder *e, size_t layer);
-const struct dinm_matrix *dinm_encoder_head(const struct dinm_encoder *e);
+/* Tensors of the l-th of its layers; behind the last those of the head. */
+const struct dinm_matrix *dinm_encoder_layer(const struct dinm_encoder *e, size_t l);
 
 #endif

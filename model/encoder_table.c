@@ -120,6 +120,24 @@ static const struct row *find_row(const struct dinm_encoder_config *c, size_t in
     return &head_rows[slot];
 }
 
+struct dinm_flat_range dinm_encoder_range(const struct dinm_encoder_config *config, size_t first,
+                                          size_t last)
+{
+    const size_t n_all = dinm_encoder_n_tensors(config);
+    const size_t from = first == 0 ? 0 : N_EMBED_TENSORS + first * N_LAYER_TENSORS;
+    const size_t to = last == config->n_layers ? n_all : N_EMBED_TENSORS + last * N_LAYER_TENSORS;
+    char prefix[64];
+    struct dinm_flat_range range = {.first_tensor = from, .n_tensors = to - from};
+    size_t end = dinm_encoder_n_params(config);
+
+    find_row(config, from, prefix, &range.first_param);
+    if (to < n_all) {
+        find_row(config, to, prefix, &end);
+    }
+    range.n_params = end - range.first_param;
+    return range;
+}
+
 struct dinm_param dinm_encoder_param(const struct dinm_encoder_config *config, size_t index)
 {
     struct dinm_param param = {0};
@@ -132,16 +150,19 @@ struct dinm_param dinm_encoder_param(const struct dinm_encoder_config *config, s
     return param;
 }
 
-void dinm_encoder_init_flat(float *flat, const struct dinm_encoder_config *config, uint64_t seed)
+void dinm_encoder_init_flat(float *flat, const struct dinm_encoder_config *config, size_t first,
+                            size_t last, uint64_t seed)
 {
-    for (size_t i = 0; i < dinm_encoder_n_tensors(config); i++) {
+    const struct dinm_flat_range range = dinm_encoder_range(config, first, last);
+    for (size_t i = 0; i < range.n_tensors; i++) {
         char prefix[64];
         size_t offset = 0;
-        const struct row *row = find_row(config, i, prefix, &offset);
+        const struct row *row = find_row(config, range.first_tensor + i, prefix, &offset);
         const size_t end = offset + row_floats(config, row);
         for (size_t k = offset; k < end; k++) {
-            flat[k] = row->init == NORMAL ? (float)(0.02 * dinm_random_normal(seed, 0, k))
-                                          : (row->init == ONE ? 1.0f : 0.0f);
+            flat[k - range.first_param] = row->init == NORMAL
+                                              ? (float)(0.02 * dinm_random_normal(seed, 0, k))
+                                              : (row->init == ONE ? 1.0f : 0.0f);
         }
     }
 }

@@ -100,15 +100,21 @@ static void backward_embed(const struct dinm_encoder *e, const struct grads *g, 
     }
 }
 
-/* From dlogits: [n_texts][n_labels] down to every weight. */
-static void backward(struct dinm_encoder *e, float *grad, const float *dlogits,
-                     const struct dinm_texts *texts)
+/* The gradients of a run of tensors that begins with number `index` of the whole. */
+static struct grads grads_from(const struct dinm_encoder *e, const struct dinm_matrix *tensors,
+                               float *grad, size_t index)
+{
+    const size_t first = dinm_encoder_range(&e->config, e->first, e->last).first_param;
+    return (struct grads){tensors, grad + dinm_encoder_param(&e->config, index).offset - first};
+}
+
+void dinm_encoder_head_backward(struct dinm_encoder *e, float *dx, float *grad,
+                                const float *dlogits, const struct dinm_texts *texts)
 {
     const struct dinm_encoder_slopes *s = &e->slopes;
     const size_t d = e->config.d_model;
-    const size_t n_layers = e->config.n_layers;
-    const size_t head = N_EMBED_TENSORS + n_layers * N_LAYER_TENSORS;
-    struct grads g = {dinm_encoder_head(e), grad + dinm_encoder_param(&e->config, head).offset};
+    const size_t head = N_EMBED_TENSORS + e->config.n_layers * N_LAYER_TENSORS;
+    const struct grads g = grads_from(e, dinm_encoder_layer(e, e->last - e->first), grad, head);
 
     linear_backward(&g, LABEL_WEIGHT, e->dhidden, 0, dlogits, e->hidden, texts->n_texts);
     for (size_t i = 0; i < texts->n_texts * d; i++) {
@@ -116,37 +122,27 @@ static void backward(struct dinm_encoder *e, float *grad, const float *dlogits,
     }
     /* The gradient of the first tokens goes through dattn, which is free until the layers run. */
     linear_backward(&g, DENSE_WEIGHT, s->dattn, 0, e->dhidden, e->heads, texts->n_texts);
-    memset(s->dx, 0, texts->n_rows * d * sizeof *s->dx);
+    memset(dx, 0, texts->n_rows * d * sizeof *dx);
     for (size_t i = 0; i < texts->n_texts; i++) {
-        memcpy(s->dx + (texts->first[i] - texts->first[0]) * d, s->dattn + i * d,
-               d * sizeof *s->dx);
+        memcpy(dx + (texts->first[i] - texts->first[0]) * d, s->dattn + i * d, d * sizeof *dx);
     }
-    for (size_t l = n_layers; l-- > 0;) {
-        const size_t index = N_EMBED_TENSORS + l * N_LAYER_TENSORS;
-        g.tensors = dinm_encoder_layer(e, l);
-        g.flat = grad + dinm_encoder_param(&e->config, index).offset;
-        backward_layer(e, &e->layers[l], &g, texts);
-    }
-    g.tensors = e->tensors;
-    g.flat = grad;
-    norm_backward(&g, EMBED_GAIN, s->dsum, s->dx, e->sum_embed, e->config.norm_eps, texts->n_rows);
-    backward_embed(e, &g, s->dsum, texts);
 }
 
-static size_t count_right(const float *logits, const int32_t *labels, size_t n_texts,
-                          size_t n_labels)
+void dinm_encoder_backward(struct dinm_encoder *e, float *dx, float *grad,
+                           const struct dinm_texts *texts)
 {
-    size_t n_right = 0;
-    for (size_t i = 0; i < n_texts; i++) {
-        size_t best = 0;
-        for (size_t k = 1; k < n_labels; k++) {
-            if (logits[i * n_labels + k] > logits[i * n_labels + best]) {
-                best = k;
-            }
-        }
-        n_right += best == (size_t)labels[i];
+    e->slopes.dx = dx;
+    for (size_t l = e->last - e->first; l-- > 0;) {
+        const size_t index = N_EMBED_TENSORS + (e->first + l) * N_LAYER_TENSORS;
+        const struct grads g = grads_from(e, dinm_encoder_layer(e, l), grad, index);
+        backward_layer(e, &e->layers[l], &g, texts);
     }
-    return n_right;
+    if (e->first == 0) {
+        const struct grads g = {e->tensors, grad};
+        norm_backward(&g, EMBED_GAIN, e->slopes.dsum, dx, e->sum_embed, e->config.norm_eps,
+                      texts->n_rows);
+        backward_embed(e, &g, e->slopes.dsum, texts);
+    }
 }
 
 int dinm_encoder_train(struct dinm_encoder *e, double *loss, size_t *n_right, float *grad,
@@ -166,12 +162,14 @@ int dinm_encoder_train(struct dinm_encoder *e, double *loss, size_t *n_right, fl
         }
     }
     TRY(dinm_encoder_reserve(e, &texts, grad != NULL, err));
-    dinm_encoder_forward(e, e->logits, &texts);
-    *n_right = count_right(e->logits, labels, n_texts, n_labels);
+    dinm_encoder_forward(e, e->x, &texts, NULL, NULL);
+    dinm_encoder_head(e, e->logits, e->x, &texts);
+    *n_right = dinm_loss_count_right(e->logits, labels, n_texts, n_labels);
     *loss =
         dinm_loss_nll(grad == NULL ? NULL : e->logits, e->logits, labels, scale, n_texts, n_labels);
     if (grad != NULL) {
-        backward(e, grad, e->logits, &texts);
+        dinm_encoder_head_backward(e, e->dx, grad, e->logits, &texts);
+        dinm_encoder_backward(e, e->dx, grad, &texts);
     }
 out:
     return status;

@@ -73,9 +73,9 @@ static struct dinm_matrix bind_tensor(const struct dinm_param *param, const stru
 static int bind_checkpoint(struct dinm_encoder *e, struct dinm_error *err)
 {
     size_t n_floats = 0;
-    const size_t n_tensors = dinm_encoder_n_tensors(&e->config);
-    for (size_t i = 0; i < n_tensors; i++) {
-        struct dinm_param param = dinm_encoder_param(&e->config, i);
+    const struct dinm_flat_range range = dinm_encoder_range(&e->config, e->first, e->last);
+    for (size_t i = 0; i < range.n_tensors; i++) {
+        struct dinm_param param = dinm_encoder_param(&e->config, range.first_tensor + i);
         const struct dinm_tensor *t = find_tensor(&e->checkpoint, &param, err);
         if (t == NULL) {
             return DINM_FAILED;
@@ -87,8 +87,8 @@ static int bind_checkpoint(struct dinm_encoder *e, struct dinm_error *err)
         return DINM_FAILED;
     }
     n_floats = 0;
-    for (size_t i = 0; i < n_tensors; i++) {
-        struct dinm_param param = dinm_encoder_param(&e->config, i);
+    for (size_t i = 0; i < range.n_tensors; i++) {
+        struct dinm_param param = dinm_encoder_param(&e->config, range.first_tensor + i);
         const struct dinm_tensor *t = look_up(&e->checkpoint, &param);
         e->tensors[i] = bind_tensor(&param, t, e->copies + n_floats);
         n_floats += copy_floats(t);
@@ -96,18 +96,28 @@ static int bind_checkpoint(struct dinm_encoder *e, struct dinm_error *err)
     return DINM_OK;
 }
 
-int dinm_encoder_load_flat(float *flat, const struct dinm_encoder_config *config,
-                           const struct dinm_checkpoint *checkpoint, struct dinm_error *err)
+/* Tensor `index` of the range, with its offset within the range's own array. */
+static struct dinm_param param_of(const struct dinm_encoder_config *config,
+                                  const struct dinm_flat_range *range, size_t index)
 {
-    const size_t n_tensors = dinm_encoder_n_tensors(config);
-    for (size_t i = 0; i < n_tensors; i++) {
-        struct dinm_param param = dinm_encoder_param(config, i);
+    struct dinm_param param = dinm_encoder_param(config, range->first_tensor + index);
+    param.offset -= range->first_param;
+    return param;
+}
+
+int dinm_encoder_load_flat(float *flat, const struct dinm_encoder_config *config, size_t first,
+                           size_t last, const struct dinm_checkpoint *checkpoint,
+                           struct dinm_error *err)
+{
+    const struct dinm_flat_range range = dinm_encoder_range(config, first, last);
+    for (size_t i = 0; i < range.n_tensors; i++) {
+        const struct dinm_param param = param_of(config, &range, i);
         if (find_tensor(checkpoint, &param, err) == NULL) {
             return DINM_FAILED;
         }
     }
-    for (size_t i = 0; i < n_tensors; i++) {
-        struct dinm_param param = dinm_encoder_param(config, i);
+    for (size_t i = 0; i < range.n_tensors; i++) {
+        const struct dinm_param param = param_of(config, &range, i);
         const struct dinm_tensor *t = look_up(checkpoint, &param);
         dinm_widen(flat + param.offset, t->data, t->dtype,
                    param.n_out * (param.n_in == 0 ? 1 : param.n_in));
@@ -115,16 +125,19 @@ int dinm_encoder_load_flat(float *flat, const struct dinm_encoder_config *config
     return DINM_OK;
 }
 
-static struct dinm_encoder *make(const struct dinm_encoder_config *config, struct dinm_error *err)
+static struct dinm_encoder *make(const struct dinm_encoder_config *config, size_t first,
+                                 size_t last, struct dinm_error *err)
 {
     struct dinm_encoder *e = dinm_alloc(1, sizeof *e, "the encoder", err);
     if (e == NULL) {
         return NULL;
     }
     e->config = *config;
-    e->tensors = dinm_alloc(dinm_encoder_n_tensors(config), sizeof *e->tensors,
+    e->first = first;
+    e->last = last;
+    e->tensors = dinm_alloc(dinm_encoder_range(config, first, last).n_tensors, sizeof *e->tensors,
                             "the encoder's tensor table", err);
-    e->layers = dinm_alloc(config->n_layers + 1, sizeof *e->layers, "the encoder's layers", err);
+    e->layers = dinm_alloc(last - first + 1, sizeof *e->layers, "the encoder's layers", err);
     if (e->tensors == NULL || e->layers == NULL) {
         dinm_encoder_close(e);
         return NULL;
@@ -132,13 +145,19 @@ static struct dinm_encoder *make(const struct dinm_encoder_config *config, struc
     return e;
 }
 
-int dinm_encoder_open(struct dinm_encoder **out, const char *folder, struct dinm_error *err)
+int dinm_encoder_open(struct dinm_encoder **out, const char *folder, size_t first, size_t last,
+                      struct dinm_error *err)
 {
     int status = DINM_OK;
     struct dinm_encoder *e = NULL;
     struct dinm_encoder_config config = {0};
     TRY(dinm_encoder_config_load(&config, folder, err));
-    e = make(&config, err);
+    last = last > 0 ? last : config.n_layers;
+    if (first >= last || last > config.n_layers) {
+        return dinm_fail(err, DINM_FAILED, "%s: layers %zu to %zu were asked for, but it has %zu",
+                         folder, first, last, config.n_layers);
+    }
+    e = make(&config, first, last, err);
     if (e == NULL) {
         return DINM_FAILED;
     }
@@ -152,14 +171,15 @@ out:
 }
 
 int dinm_encoder_open_flat(struct dinm_encoder **out, const struct dinm_encoder_config *config,
-                           const float *flat, struct dinm_error *err)
+                           size_t first, size_t last, const float *flat, struct dinm_error *err)
 {
-    struct dinm_encoder *e = make(config, err);
+    const struct dinm_flat_range range = dinm_encoder_range(config, first, last);
+    struct dinm_encoder *e = make(config, first, last, err);
     if (e == NULL) {
         return DINM_FAILED;
     }
-    for (size_t i = 0; i < dinm_encoder_n_tensors(config); i++) {
-        struct dinm_param param = dinm_encoder_param(config, i);
+    for (size_t i = 0; i < range.n_tensors; i++) {
+        const struct dinm_param param = param_of(config, &range, i);
         e->tensors[i] = (struct dinm_matrix){.data = flat + param.offset,
                                              .dtype = DINM_F32,
                                              .n_out = param.n_out,

@@ -105,6 +105,23 @@ static double kl_base_edited(float *dx, const float *x, const float *base, doubl
     return kl;
 }
 
+size_t dinm_loss_count_right(const float *logits, const int32_t *targets, size_t n_rows,
+                             size_t n_vocab)
+{
+    size_t n_right = 0;
+
+    for (size_t i = 0; i < n_rows; i++) {
+        const float *row = logits + i * n_vocab;
+        size_t best = 0;
+
+        for (size_t k = 1; k < n_vocab; k++) {
+            best = row[k] > row[best] ? k : best;
+        }
+        n_right += best == (size_t)targets[i];
+    }
+    return n_right;
+}
+
 double dinm_loss_kl(float *dlogits, const float *logits, const float *base_logprobs,
                     enum dinm_kl direction, double scale, size_t n_rows, size_t n_vocab)
 {

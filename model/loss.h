@@ -13,6 +13,10 @@ void dinm_log_softmax(float *y, const float *x, size_t n_rows, size_t n_vocab);
 double dinm_loss_nll(float *dlogits, const float *logits, const int32_t *targets, double scale,
                      size_t n_rows, size_t n_vocab);
 
+/* Rows whose largest logit, the first of equals, is the target's. */
+size_t dinm_loss_count_right(const float *logits, const int32_t *targets, size_t n_rows,
+                             size_t n_vocab);
+
 enum dinm_kl { DINM_KL_EDITED_BASE, DINM_KL_BASE_EDITED };
 
 /* Returns the sum over rows of KL(edited || base) (equation 9) or KL(base || edited), the edited

@@ -173,7 +173,7 @@ void dinm_slice_backward(const struct dinm_slice *slice, float *dx, const struct
         const struct dinm_block_call call = call_of(slice, rows, l, ws);
 
         dinm_block_backward(dx, &call, &tape->layers[l - tape->first],
-                            grads != NULL ? &grads->layers[l] : NULL);
+                            grads != NULL ? &grads->layers[l - grads->first] : NULL);
     }
 }
 

@@ -103,7 +103,8 @@ void dinm_slice_head_backward(const struct dinm_slice *slice, float *dx, const f
                               struct dinm_grads *grads);
 
 /* dx: [n_rows][d_model] in place: from the gradient after layer last-1 to the gradient before
- * layer `first`. Accumulates into grads (NULL: activations only). Sequences without kv only. */
+ * layer `first`. Accumulates into grads, which hold these layers (NULL: activations only).
+ * Sequences without kv only. */
 void dinm_slice_backward(const struct dinm_slice *slice, float *dx, const struct dinm_rows *rows,
                          size_t first, size_t last, const struct dinm_tape *tape,
                          struct dinm_grads *grads, struct dinm_workspace *ws);

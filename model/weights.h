@@ -69,17 +69,26 @@ struct dinm_weights_size dinm_weights_embed_size(const struct dinm_config *confi
 struct dinm_weights_size dinm_weights_head_size(const struct dinm_config *config,
                                                 const struct dinm_checkpoint *checkpoint);
 
-/* Flat form, all layers: parameters lie one after another in table order. For the layout of Llama
+/* Flat form: parameters lie one after another in table order, so that layers [first, last), with
+ * what stands before the first and behind the last, are one range of them. For the layout of Llama
  * alone (DINM_LAYOUT_LLAMA). */
 size_t dinm_weights_n_params(const struct dinm_config *config);
-/* w borrows `flat`: [n_params] float32. */
-int dinm_weights_bind_flat(struct dinm_weights *w, const struct dinm_config *config,
-                           const float *flat, struct dinm_error *err);
+struct dinm_flat_range {
+    size_t first_tensor, n_tensors; /* rows of the table */
+    size_t first_param, n_params;   /* floats of the whole */
+};
+struct dinm_flat_range dinm_weights_range(const struct dinm_config *config, size_t first,
+                                          size_t last);
+/* w borrows `flat`: [n_params of the range] float32. A tied head whose embedding lies outside of
+ * the range has no data: it is the caller's to give. */
+int dinm_weights_bind_flat(struct dinm_weights *w, const struct dinm_config *config, size_t first,
+                           size_t last, const float *flat, struct dinm_error *err);
 /* N(0, 0.02) matrices (residual outputs o and down divided by sqrt(2 n_layers)), norms 1, biases 0.
- * A value depends on (seed, its index) alone. */
-void dinm_weights_init_flat(float *flat, const struct dinm_config *config, uint64_t seed);
+ * A value depends on (seed, its index in the whole) alone. */
+void dinm_weights_init_flat(float *flat, const struct dinm_config *config, size_t first,
+                            size_t last, uint64_t seed);
 /* flat from a checkpoint of any dtype. */
-int dinm_weights_load_flat(float *flat, const struct dinm_config *config,
+int dinm_weights_load_flat(float *flat, const struct dinm_config *config, size_t first, size_t last,
                            const struct dinm_checkpoint *checkpoint, struct dinm_error *err);
 
 /* One row of the table. */
@@ -89,12 +98,13 @@ struct dinm_param {
     bool by_input;        /* a matrix stored [n_in][n_out] */
     size_t part, n_parts; /* of a tensor that holds n_parts side by side; 0 of 0 or 1: whole */
     bool is_bias;
-    size_t offset; /* in floats, within the flat array */
+    size_t offset; /* in floats, within the flat array of the whole */
 };
 size_t dinm_weights_n_tensors(const struct dinm_config *config);
 struct dinm_param dinm_weights_param(const struct dinm_config *config, size_t index);
 
-/* Writes FOLDER/model.safetensors from flat in dtype. config.json is the caller's. */
+/* Writes FOLDER/model.safetensors from the whole flat array in dtype. config.json is the caller's.
+ */
 int dinm_weights_write_flat(const char *folder, const float *flat, const struct dinm_config *config,
                             enum dinm_dtype dtype, struct dinm_error *err);
 
@@ -104,12 +114,13 @@ struct dinm_layer_grads {
     float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias; /* or NULL */
 };
 struct dinm_grads {
+    size_t first, last; /* the layers */
     float *embed;
-    struct dinm_layer_grads *layers; /* owns: [n_layers] */
-    float *final_norm, *head;        /* head = embed when tied */
+    struct dinm_layer_grads *layers; /* owns: [last - first] */
+    float *final_norm, *head;        /* head = embed when tied; NULL where there is no embed */
 };
-int dinm_grads_bind_flat(struct dinm_grads *g, const struct dinm_config *config, float *flat,
-                         struct dinm_error *err);
+int dinm_grads_bind_flat(struct dinm_grads *g, const struct dinm_config *config, size_t first,
+                         size_t last, float *flat, struct dinm_error *err);
 void dinm_grads_free(struct dinm_grads *g);
 
 #endif

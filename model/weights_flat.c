@@ -6,17 +6,29 @@
 #include "model/random.h"
 #include "model/weights_table.h"
 
-int dinm_weights_bind_flat(struct dinm_weights *w, const struct dinm_config *config,
-                           const float *flat, struct dinm_error *err)
+/* Tensor `index` of the range, with its offset within the range's own array. */
+static struct dinm_param param_of(const struct dinm_config *config,
+                                  const struct dinm_flat_range *range, size_t index)
 {
-    *w = (struct dinm_weights){.last = config->n_layers};
-    w->layers = dinm_alloc(config->n_layers, sizeof *w->layers, "the list of layers", err);
+    struct dinm_param param = dinm_weights_param(config, range->first_tensor + index);
+
+    param.offset -= range->first_param;
+    return param;
+}
+
+int dinm_weights_bind_flat(struct dinm_weights *w, const struct dinm_config *config, size_t first,
+                           size_t last, const float *flat, struct dinm_error *err)
+{
+    const struct dinm_flat_range range = dinm_weights_range(config, first, last);
+
+    *w = (struct dinm_weights){.first = first, .last = last};
+    w->layers = dinm_alloc(last - first, sizeof *w->layers, "the list of layers", err);
     if (w->layers == NULL) {
         return DINM_FAILED;
     }
-    for (size_t i = 0; i < dinm_weights_n_tensors(config); i++) {
-        const struct dinm_param param = dinm_weights_param(config, i);
-        const struct dinm_slot slot = dinm_weights_slot(w, config, i);
+    for (size_t i = 0; i < range.n_tensors; i++) {
+        const struct dinm_param param = param_of(config, &range, i);
+        const struct dinm_slot slot = dinm_weights_slot(w, config, range.first_tensor + i);
         const float *at = flat + param.offset;
 
         if (slot.vector != NULL) {
@@ -26,37 +38,42 @@ int dinm_weights_bind_flat(struct dinm_weights *w, const struct dinm_config *con
                 .data = at, .dtype = DINM_F32, .n_out = param.n_out, .n_in = param.n_in};
         }
     }
-    if (config->tied) {
+    if (config->tied && last == config->n_layers) {
         w->head = w->embed;
     }
     return DINM_OK;
 }
 
-void dinm_weights_init_flat(float *flat, const struct dinm_config *config, uint64_t seed)
+void dinm_weights_init_flat(float *flat, const struct dinm_config *config, size_t first,
+                            size_t last, uint64_t seed)
 {
+    const struct dinm_flat_range range = dinm_weights_range(config, first, last);
     const double deviation = 0.02;
 
-    for (size_t i = 0; i < dinm_weights_n_tensors(config); i++) {
-        const struct dinm_param param = dinm_weights_param(config, i);
-        const double scale = dinm_weights_adds_to_residual(config, i)
+    for (size_t i = 0; i < range.n_tensors; i++) {
+        const struct dinm_param param = param_of(config, &range, i);
+        const double scale = dinm_weights_adds_to_residual(config, range.first_tensor + i)
                                  ? deviation / sqrt(2.0 * (double)config->n_layers)
                                  : deviation;
 
         for (size_t j = param.offset; j < param.offset + dinm_param_size(&param); j++) {
+            const uint64_t index = range.first_param + j;
+
             flat[j] = param.is_bias     ? 0.0f
                       : param.n_in == 0 ? 1.0f
-                                        : (float)(scale * dinm_random_normal(seed, 0, j));
+                                        : (float)(scale * dinm_random_normal(seed, 0, index));
         }
     }
 }
 
-int dinm_weights_load_flat(float *flat, const struct dinm_config *config,
+int dinm_weights_load_flat(float *flat, const struct dinm_config *config, size_t first, size_t last,
                            const struct dinm_checkpoint *checkpoint, struct dinm_error *err)
 {
+    const struct dinm_flat_range range = dinm_weights_range(config, first, last);
     int status = DINM_OK;
 
-    for (size_t i = 0; i < dinm_weights_n_tensors(config); i++) {
-        const struct dinm_param param = dinm_weights_param(config, i);
+    for (size_t i = 0; i < range.n_tensors; i++) {
+        const struct dinm_param param = param_of(config, &range, i);
         const struct dinm_tensor *t = NULL;
 
         TRY(dinm_weights_find(&t, &param, checkpoint, err));
@@ -105,18 +122,21 @@ out:
     return status;
 }
 
-int dinm_grads_bind_flat(struct dinm_grads *g, const struct dinm_config *config, float *flat,
-                         struct dinm_error *err)
+int dinm_grads_bind_flat(struct dinm_grads *g, const struct dinm_config *config, size_t first,
+                         size_t last, float *flat, struct dinm_error *err)
 {
-    *g = (struct dinm_grads){0};
-    g->layers = dinm_alloc(config->n_layers, sizeof *g->layers, "the list of gradients", err);
+    const struct dinm_flat_range range = dinm_weights_range(config, first, last);
+
+    *g = (struct dinm_grads){.first = first, .last = last};
+    g->layers = dinm_alloc(last - first, sizeof *g->layers, "the list of gradients", err);
     if (g->layers == NULL) {
         return DINM_FAILED;
     }
-    for (size_t i = 0; i < dinm_weights_n_tensors(config); i++) {
-        *dinm_grads_slot(g, config, i) = flat + dinm_weights_param(config, i).offset;
+    for (size_t i = 0; i < range.n_tensors; i++) {
+        *dinm_grads_slot(g, config, range.first_tensor + i) =
+            flat + param_of(config, &range, i).offset;
     }
-    if (config->tied) {
+    if (config->tied && last == config->n_layers) {
         g->head = g->embed;
     }
     return DINM_OK;

@@ -249,20 +249,48 @@ bool dinm_weights_adds_to_residual(const struct dinm_config *config, size_t inde
     return p.section == IN_LAYER && p.row->out == D_MODEL && p.row->in != NONE;
 }
 
+/* Does layers [first, last) with their ends hold the tensor at p? */
+static bool is_within(const struct place *p, const struct dinm_config *c, size_t first, size_t last)
+{
+    switch (p->section) {
+    case FIRST:
+        return first == 0;
+    case IN_LAYER:
+        return p->layer >= first && p->layer < last;
+    case LAST:
+        break;
+    }
+    return last == c->n_layers;
+}
+
+struct dinm_flat_range dinm_weights_range(const struct dinm_config *config, size_t first,
+                                          size_t last)
+{
+    struct dinm_flat_range range = {0};
+
+    for (size_t i = 0; i < dinm_weights_n_tensors(config); i++) {
+        const struct place p = locate(config, i);
+
+        if (is_within(&p, config, first, last)) {
+            if (range.n_tensors++ == 0) {
+                range.first_tensor = i;
+                range.first_param = p.offset;
+            }
+            range.n_params += row_size(config, p.row);
+        }
+    }
+    return range;
+}
+
 struct dinm_slot dinm_weights_slot(struct dinm_weights *w, const struct dinm_config *config,
                                    size_t index)
 {
     const struct place p = locate(config, index);
-    char *base = (char *)w;
 
-    if (p.section == IN_LAYER) {
-        if (p.layer < w->first || p.layer >= w->last) {
-            return (struct dinm_slot){0};
-        }
-        base = (char *)&w->layers[p.layer - w->first];
-    } else if (p.section == FIRST ? w->first > 0 : w->last < config->n_layers) {
+    if (!is_within(&p, config, w->first, w->last)) {
         return (struct dinm_slot){0};
     }
+    char *base = p.section == IN_LAYER ? (char *)&w->layers[p.layer - w->first] : (char *)w;
     void *field = base + p.row->in_weights;
 
     return p.row->in == NONE ? (struct dinm_slot){.vector = field}
@@ -272,7 +300,11 @@ struct dinm_slot dinm_weights_slot(struct dinm_weights *w, const struct dinm_con
 float **dinm_grads_slot(struct dinm_grads *g, const struct dinm_config *config, size_t index)
 {
     const struct place p = locate(config, index);
-    char *base = p.section == IN_LAYER ? (char *)&g->layers[p.layer] : (char *)g;
+
+    if (!is_within(&p, config, g->first, g->last)) {
+        return NULL;
+    }
+    char *base = p.section == IN_LAYER ? (char *)&g->layers[p.layer - g->first] : (char *)g;
 
     return (void *)(base + p.row->in_grads);
 }

@@ -13,7 +13,7 @@ struct dinm_slot {
 };
 struct dinm_slot dinm_weights_slot(struct dinm_weights *w, const struct dinm_config *config,
                                    size_t index);
-/* The same for gradients; never NULL. */
+/* The same for gradients; NULL outside of the slice. */
 float **dinm_grads_slot(struct dinm_grads *g, const struct dinm_config *config, size_t index);
 
 /* o and down add to the residual stream; their initial values are scaled down. */

@@ -31,14 +31,31 @@ static size_t fill(size_t *first, const double *costs, size_t n, double most, si
     return n_used;
 }
 
-int dinm_cut_evenly(size_t *first, const double *costs, size_t n, size_t n_stages,
-                    struct dinm_error *err)
+static int check_stages(size_t n, size_t n_stages, struct dinm_error *err)
 {
     if (n < n_stages) {
         return dinm_fail(err, DINM_USAGE,
-                         "run.stages is %zu, but the model has only %zu layers to share", n_stages,
-                         n);
+                         "stages is %zu, but the model has only %zu layers to share", n_stages, n);
     }
+    return DINM_OK;
+}
+
+int dinm_cut_equally(size_t *first, size_t n, size_t n_stages, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    TRY(check_stages(n, n_stages, err));
+    for (size_t i = 0; i <= n_stages; i++) {
+        first[i] = i * n / n_stages;
+    }
+out:
+    return status;
+}
+
+int dinm_cut_evenly(size_t *first, const double *costs, size_t n, size_t n_stages,
+                    struct dinm_error *err)
+{
+    int status = DINM_OK;
+    TRY(check_stages(n, n_stages, err));
     /* The least bound that suffices, by halving; `enough` always does. */
     double too_little = 0.0, enough = 0.0;
     for (size_t i = 0; i < n; i++) {
@@ -53,7 +70,8 @@ int dinm_cut_evenly(size_t *first, const double *costs, size_t n, size_t n_stage
     first[0] = 0;
     fill(first, costs, n, enough, n_stages);
     first[n_stages] = n;
-    return DINM_OK;
+out:
+    return status;
 }
 
 int dinm_cut_given(size_t *first, const int64_t *layers, size_t n, size_t n_layers, size_t n_stages,

@@ -12,6 +12,9 @@
 int dinm_cut_evenly(size_t *first, const double *costs, size_t n, size_t n_stages,
                     struct dinm_error *err);
 
+/* The same for n layers that cost the same. */
+int dinm_cut_equally(size_t *first, size_t n, size_t n_stages, struct dinm_error *err);
+
 /* The same from the number of layers of each stage: [n], each at least 1. DINM_USAGE unless there
  * is one for each stage and they sum to n_layers. */
 int dinm_cut_given(size_t *first, const int64_t *layers, size_t n, size_t n_layers, size_t n_stages,

@@ -126,14 +126,13 @@ static int refuse_cut(const struct dinm_grid *grid, int64_t n_stages, struct din
     int below, above;
     nearest_divisors(grid->size, n_stages, &below, &above);
     if (below == above) {
-        return dinm_fail(
-            err, DINM_USAGE,
-            "run.stages is %lld, which does not divide the %d rank%s; the nearest that "
-            "does is %d",
-            (long long)n_stages, grid->size, plural, below);
+        return dinm_fail(err, DINM_USAGE,
+                         "stages is %lld, which does not divide the %d rank%s; the nearest that "
+                         "does is %d",
+                         (long long)n_stages, grid->size, plural, below);
     }
     return dinm_fail(err, DINM_USAGE,
-                     "run.stages is %lld, which does not divide the %d rank%s; the nearest that do "
+                     "stages is %lld, which does not divide the %d rank%s; the nearest that do "
                      "are %d and %d, or start a multiple of %lld ranks",
                      (long long)n_stages, grid->size, plural, below, above, (long long)n_stages);
 }

@@ -137,11 +137,30 @@ out:
     return status;
 }
 
+/* The judge's layers over the group's ranks. */
+static int cut_judge_all(struct dinm_job *job, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    const struct dinm_grid *g = &job->grid;
+    const int n = dinm_judge_model_n_stages(&job->judge, g->n_stages);
+    if (n == 1) {
+        return DINM_OK;
+    }
+    TRY(dinm_grid_check(MPI_Comm_split(g->stages, g->stage / n, g->stage, &job->judge_stages),
+                        "MPI_Comm_split", err));
+    MPI_Comm_set_errhandler(job->judge_stages, MPI_ERRORS_RETURN);
+    status = dinm_judge_model_cut(&job->judge, job->settings, job->judge_stages, g->stage % n, n,
+                                  g->chunk_bytes, err);
+    TRY(dinm_agree_all(g, status, err));
+out:
+    return status;
+}
+
 int dinm_job_open_all(struct dinm_job *job, MPI_Comm comm, const struct dinm_settings *settings,
                       struct dinm_faults *faults, struct dinm_error *err)
 {
     int status = DINM_OK;
-    *job = (struct dinm_job){.settings = settings};
+    *job = (struct dinm_job){.settings = settings, .judge_stages = MPI_COMM_NULL};
     TRY(dinm_grid_open_all(&job->grid, comm, settings->run.threads, err));
     dinm_linear_set_threads(job->grid.n_threads);
     TRY(dinm_agree_all(&job->grid, dinm_job_open_inputs(job, faults, err), err));
@@ -155,6 +174,7 @@ int dinm_job_open_model_all(struct dinm_job *job, const size_t *first, size_t n_
     int status = DINM_OK;
     TRY(dinm_grid_cut_all(&job->grid, (int64_t)n_stages, err));
     TRY(dinm_agree_all(&job->grid, open_slice(job, first, n_rows, n_keys, err), err));
+    TRY(cut_judge_all(job, err));
     TRY(digest_inputs_all(job, err));
 out:
     return status;
@@ -185,6 +205,9 @@ void dinm_job_close_all(struct dinm_job *job)
     dinm_prompt_table_free(&job->prompts);
     dinm_job_release_model(job);
     dinm_judge_model_close(&job->judge);
+    if (job->settings != NULL && job->judge_stages != MPI_COMM_NULL) {
+        MPI_Comm_free(&job->judge_stages);
+    }
     dinm_tokenizer_close(job->tokenizer);
     dinm_questions_free(&job->questions);
     dinm_cases_free(&job->cases);

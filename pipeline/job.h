@@ -33,12 +33,13 @@ struct dinm_job {
     struct dinm_slice slice;              /* owns until the judge phase: this stage's layers */
     struct dinm_stage stage;              /* owns until then, too */
     struct dinm_generator generator;      /* owns until then, too */
-    struct dinm_judge_model judge;        /* owns */
+    struct dinm_judge_model judge;        /* owns: whole, then this stage's layers */
+    MPI_Comm judge_stages;                /* owns: the judge's stages; MPI_COMM_NULL with one */
     struct dinm_prompt_table prompts;     /* owns */
     struct dinm_response_ids *responses;  /* owns: [n_cases] */
     struct dinm_digests digests;
-    struct dinm_journal journal; /* owns */
-    struct dinm_archive *archive; /* owns; NULL if the file is not wanted */
+    struct dinm_journal journal;                /* owns */
+    struct dinm_archive *archive;               /* owns; NULL if the file is not wanted */
     struct dinm_records records[DINM_N_PHASES]; /* owns: what each phase found */
     size_t n_layers, d_model;                   /* of the model, also after its release */
     size_t layers[2];                           /* this stage's first and last */
@@ -64,8 +65,8 @@ int dinm_job_open_all(struct dinm_job *job, MPI_Comm comm, const struct dinm_set
 /* Local; its part for one rank. */
 int dinm_job_open_inputs(struct dinm_job *job, struct dinm_faults *faults, struct dinm_error *err);
 /* Collective. Cuts the grid and opens this rank's layers, first[stage] to first[stage + 1]; scratch
- * is reserved for n_rows that attend to n_keys at most. Cost: rank 0 reads the models once for
- * their digests. */
+ * is reserved for n_rows that attend to n_keys at most. The judge is cut as well. Cost: rank 0
+ * reads the models once for their digests. */
 int dinm_job_open_model_all(struct dinm_job *job, const size_t *first, size_t n_stages,
                             size_t n_rows, size_t n_keys, struct dinm_error *err);
 /* Collective. Safe on a zeroed job. */

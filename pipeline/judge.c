@@ -10,12 +10,14 @@
 #include "pipeline/record.h"
 #include "pipeline/refusal.h"
 
+/* Rows that go through the layers at once, unless a single text has more. */
+enum { ITEM_ROWS = 1024 };
+
 /* Texts that are not empty, encoded one after another. */
 struct texts {
     struct dinm_ids ids; /* owns */
     size_t *first;       /* owns: [n + 1] */
     size_t *place;       /* owns: [n] place among all texts */
-    float *logits;       /* owns: [n][n_labels] */
     size_t n;
 };
 
@@ -24,7 +26,6 @@ static void texts_close(struct texts *t)
     dinm_ids_free(&t->ids);
     free(t->first);
     free(t->place);
-    free(t->logits);
 }
 
 /* Appends one text, cut on the right to the classifier's length as transformers truncates: the
@@ -64,32 +65,108 @@ static int read_logits(struct dinm_verdict *v, const struct dinm_judge_labels *l
     return DINM_OK;
 }
 
-static int classify(const struct dinm_judge_model *m, const char *const *texts, size_t n_texts,
-                    struct dinm_verdict *verdicts, struct dinm_error *err)
+/* Texts [from, end) on their way through the judge's stages. */
+static int ask_texts(struct dinm_judge_model *m, const struct texts *t, size_t from, size_t end,
+                     struct dinm_error *err)
+{
+    const size_t n_rows = t->first[end] - t->first[from];
+    struct dinm_item *item =
+        dinm_item_new(DINM_ITEM_CLASSIFY,
+                      (struct dinm_item_counts){
+                          .n_sequences = end - from,
+                          .n_ids = n_rows,
+                          .n_values = (end - from) * m->labels.n_labels,
+                          .n_rows = n_rows,
+                          .width = dinm_encoder_get_config(m->encoder)->d_model,
+                      },
+                      err);
+    if (item == NULL) {
+        return DINM_FAILED;
+    }
+    item->place = from;
+    memcpy(dinm_item_ids(item), t->ids.ids + t->first[from], n_rows * sizeof(int32_t));
+    for (size_t i = from; i < end; i++) {
+        dinm_item_sequences(item)[i - from].n_rows = t->first[i + 1] - t->first[i];
+    }
+    return dinm_stage_ask(&m->stage, item, err);
+}
+
+/* An item is back. */
+static int take_texts(const struct dinm_judge_model *m, const struct texts *t,
+                      const struct dinm_item *item, struct dinm_verdict *verdicts,
+                      struct dinm_error *err)
 {
     int status = DINM_OK;
     const size_t n_labels = m->labels.n_labels;
+    if (item->error.status < 0) {
+        TRY(dinm_fail(err, item->error.status, "%s", item->error.text));
+    }
+    for (size_t i = 0; i < item->n_sequences; i++) {
+        TRY(read_logits(&verdicts[t->place[item->place + i]], &m->labels,
+                        dinm_item_values(item) + i * n_labels, err));
+    }
+out:
+    return status;
+}
+
+/* As many texts as make up ITEM_ROWS, one at least. */
+static size_t end_of_item(const struct texts *t, size_t from)
+{
+    size_t end = from + 1;
+    while (end < t->n && t->first[end + 1] - t->first[from] <= ITEM_ROWS) {
+        end++;
+    }
+    return end;
+}
+
+/* Several items are under way at once if there are several stages. */
+static int run_texts(struct dinm_judge_model *m, const struct texts *t,
+                     struct dinm_verdict *verdicts, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    const size_t n_stages = (size_t)m->stage.ring.n_stages;
+    const size_t most = n_stages > 1 ? 2 * n_stages : 1;
+    size_t n_under_way = 0;
+    for (size_t from = 0; from < t->n || n_under_way > 0;) {
+        struct dinm_item *item;
+        if (from < t->n && n_under_way < most) {
+            const size_t end = end_of_item(t, from);
+            TRY(ask_texts(m, t, from, end, err));
+            from = end;
+            n_under_way++;
+            continue;
+        }
+        TRY(dinm_stage_result(&m->stage, &item, err));
+        n_under_way--;
+        status = take_texts(m, t, item, verdicts, err);
+        free(item);
+        TRY(status);
+    }
+out:
+    return status;
+}
+
+static int classify(struct dinm_judge_model *m, const char *const *texts, size_t n_texts,
+                    struct dinm_verdict *verdicts, struct dinm_error *err)
+{
+    int status = DINM_OK;
     struct texts t = {0};
     t.first = dinm_alloc(n_texts + 1, sizeof *t.first, "the responses", err);
     t.place = dinm_alloc(n_texts, sizeof *t.place, "the responses", err);
-    t.logits = dinm_alloc(n_texts * n_labels, sizeof *t.logits, "logits", err);
-    TRY(t.first && t.place && t.logits ? DINM_OK : DINM_FAILED);
+    TRY(t.first && t.place ? DINM_OK : DINM_FAILED);
     for (size_t i = 0; i < n_texts; i++) {
         if (!dinm_is_empty(texts[i])) {
             t.place[t.n] = i;
             TRY(append_text(&t, m, texts[i], &verdicts[i].n_cut, err));
         }
     }
-    TRY(dinm_encoder_classify(m->encoder, t.logits, t.ids.ids, t.first, t.n, err));
-    for (size_t i = 0; i < t.n; i++) {
-        TRY(read_logits(&verdicts[t.place[i]], &m->labels, t.logits + i * n_labels, err));
-    }
+    TRY(run_texts(m, &t, verdicts, err));
 out:
     texts_close(&t);
     return status;
 }
 
-int dinm_judge_texts(const struct dinm_judge_model *m, const char *const *texts, size_t n_texts,
+int dinm_judge_texts(struct dinm_judge_model *m, const char *const *texts, size_t n_texts,
                      struct dinm_verdict *verdicts, struct dinm_error *err)
 {
     for (size_t i = 0; i < n_texts; i++) {

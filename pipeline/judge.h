@@ -13,12 +13,13 @@ struct dinm_verdict {
 
 /* Local. verdicts: [n_texts]. An empty text is not shown to the judge. The judge "refusal" knows
  * no degrees: label and score are 0 where the text refuses and 1 where it does not, so that DS is
- * the share of refusals. A text's verdict does not depend on the others. */
-int dinm_judge_texts(const struct dinm_judge_model *m, const char *const *texts, size_t n_texts,
+ * the share of refusals. A text's verdict does not depend on the others. Where the judge is cut,
+ * the driver of its stages calls this while the others serve. */
+int dinm_judge_texts(struct dinm_judge_model *m, const char *const *texts, size_t n_texts,
                      struct dinm_verdict *verdicts, struct dinm_error *err);
 
 struct dinm_judging {
-    const struct dinm_job *job;           /* borrows */
+    struct dinm_job *job;                 /* borrows */
     const struct dinm_outcomes *outcomes; /* borrows */
 };
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "io/file.h"
+#include "io/mem.h"
+#include "pipeline/cut.h"
 
 /* As the paper's classifier is used (METHOD section 1). */
 enum { MOST_TOKENS = 512 };
@@ -34,6 +36,14 @@ out:
     return status;
 }
 
+static void open_stage(struct dinm_judge_model *m, const struct dinm_settings *s, MPI_Comm comm,
+                       int number, int n_stages, size_t chunk_bytes)
+{
+    dinm_stage_close(&m->stage);
+    dinm_stage_open(&m->stage, NULL, s, comm, number, n_stages, chunk_bytes);
+    m->stage.encoder = m->encoder;
+}
+
 int dinm_judge_model_open(struct dinm_judge_model *m, const struct dinm_settings *s,
                           struct dinm_error *err)
 {
@@ -44,7 +54,8 @@ int dinm_judge_model_open(struct dinm_judge_model *m, const struct dinm_settings
     if (dinm_judge_is_refusal(s)) {
         return DINM_OK;
     }
-    TRY(dinm_encoder_open(&m->encoder, folder, err));
+    TRY(dinm_encoder_open(&m->encoder, folder, 0, 0, err));
+    open_stage(m, s, MPI_COMM_NULL, 0, 1, 0);
     TRY(dinm_tokenizer_open(&m->tokenizer, folder, err));
     const struct dinm_encoder_config *c = dinm_encoder_get_config(m->encoder);
     TRY(dinm_tokenizer_fit(m->tokenizer, folder, c->n_vocab, err));
@@ -60,8 +71,37 @@ out:
     return status;
 }
 
+int dinm_judge_model_n_stages(const struct dinm_judge_model *m, int n_stages)
+{
+    const size_t n_layers = m->encoder == NULL ? 1 : dinm_encoder_get_config(m->encoder)->n_layers;
+    int n = n_stages;
+    while (n > 1 && ((size_t)n > n_layers || n_stages % n != 0)) {
+        n--;
+    }
+    return n;
+}
+
+int dinm_judge_model_cut(struct dinm_judge_model *m, const struct dinm_settings *s, MPI_Comm comm,
+                         int number, int n_stages, size_t chunk_bytes, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_encoder *part = NULL;
+    size_t *first = dinm_alloc((size_t)n_stages + 1, sizeof *first, "the cut of the judge", err);
+    TRY(first ? DINM_OK : DINM_FAILED);
+    TRY(dinm_cut_equally(first, dinm_encoder_get_config(m->encoder)->n_layers, (size_t)n_stages,
+                         err));
+    TRY(dinm_encoder_open(&part, s->judge.path, first[number], first[number + 1], err));
+    dinm_encoder_close(m->encoder);
+    m->encoder = part;
+    open_stage(m, s, comm, number, n_stages, chunk_bytes);
+out:
+    free(first);
+    return status;
+}
+
 void dinm_judge_model_close(struct dinm_judge_model *m)
 {
+    dinm_stage_close(&m->stage);
     dinm_encoder_close(m->encoder);
     dinm_tokenizer_close(m->tokenizer);
     dinm_judge_labels_free(&m->labels);

@@ -27,7 +27,7 @@ struct run {
     struct dinm_plan plan;
     const struct dinm_run_options *options;
     double deadline_s;
-    bool states_lost; /* the archive had to be made again */
+    bool states_lost;               /* the archive had to be made again */
     struct dinm_watchdog *watchdog; /* owns */
 };
 
@@ -154,12 +154,15 @@ static int judge_all(struct run *r, struct dinm_outcomes *outcomes, struct dinm_
         return recall(r, DINM_JUDGE, outcomes->n_texts, err);
     }
     struct dinm_judging judging = {.job = &r->job, .outcomes = outcomes};
+    struct dinm_stage *stage = r->job.judge.encoder == NULL ? NULL : &r->job.judge.stage;
+    size_t n_stages = stage == NULL ? 1 : (size_t)stage->ring.n_stages;
     struct dinm_phase_plan plan = {.phase = DINM_JUDGE,
                                    .noun = "responses",
                                    .n_units = outcomes->n_texts,
-                                   .batch = 4 * (size_t)r->job.settings->run.batch,
+                                   .batch = 4 * n_stages * (size_t)r->job.settings->run.batch,
                                    .run = dinm_judge_unit,
-                                   .context = &judging};
+                                   .context = &judging,
+                                   .stage = stage};
     return run_phase_all(r, plan, err);
 }
 

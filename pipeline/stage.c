@@ -165,6 +165,7 @@ static dinm_stage_handler *const handlers[] = {
     [DINM_ITEM_EDIT] = dinm_stage_edit, [DINM_ITEM_STEP] = dinm_stage_step,
     [DINM_ITEM_BACK] = dinm_stage_back, [DINM_ITEM_FORGET] = dinm_stage_forget,
     [DINM_ITEM_DROP] = drop_edit,       [DINM_ITEM_CLOSE] = close_caches,
+    [DINM_ITEM_CLASSIFY] = dinm_stage_classify,
 };
 
 /* Works on one item; takes it. Only what nobody could be told of is a failure here. */

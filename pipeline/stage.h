@@ -8,6 +8,7 @@
 #define DINM_PIPELINE_STAGE_H
 
 #include "io/archive.h"
+#include "model/encoder.h"
 #include "model/sample.h"
 #include "model/slice.h"
 #include "pipeline/ring.h"
@@ -27,7 +28,8 @@ struct dinm_stage_edit {
 };
 
 struct dinm_stage {
-    const struct dinm_slice *slice;       /* borrows: this stage's layers */
+    const struct dinm_slice *slice;       /* borrows: this stage's layers; NULL: the judge's */
+    struct dinm_encoder *encoder;         /* borrows: the judge's layers; NULL: the model's */
     const struct dinm_settings *settings; /* borrows */
     struct dinm_archive *archive;         /* borrows; NULL: hidden states are not kept */
     struct dinm_sampler sampler;

@@ -9,7 +9,7 @@
 typedef int dinm_stage_handler(struct dinm_stage *stage, struct dinm_item **item,
                                struct dinm_error *err);
 dinm_stage_handler dinm_stage_read, dinm_stage_locate, dinm_stage_edit, dinm_stage_step,
-    dinm_stage_back, dinm_stage_forget;
+    dinm_stage_back, dinm_stage_forget, dinm_stage_classify;
 
 static inline bool dinm_stage_is_first(const struct dinm_stage *stage)
 {

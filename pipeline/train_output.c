@@ -67,15 +67,15 @@ out:
 /* train.json: what was asked for, what was read, and where it ended. No times and no ranks: it is
  * the same however the job was run. */
 static int describe(struct dinm_buffer *b, const struct dinm_train_settings *s,
-                    const struct dinm_train_model *m, const struct dinm_train_data *data,
-                    const struct dinm_train_data *held_out, const struct dinm_train_result *result,
-                    struct dinm_error *err)
+                    const struct dinm_train_model *m, const float *flat,
+                    const struct dinm_train_data *data, const struct dinm_train_data *held_out,
+                    const struct dinm_train_result *result, struct dinm_error *err)
 {
     int status = DINM_OK;
-    const uint64_t digest = dinm_digest(m->flat, m->n_params * sizeof *m->flat, 0);
+    const uint64_t digest = dinm_digest(flat, m->n_all_params * sizeof *flat, 0);
     TRY(dinm_buffer_append_text(b, "{\n  \"settings\": ", err));
     TRY(dinm_train_settings_print(s, b, err));
-    TRY(dinm_buffer_append_format(b, err, ",\n  \"n_params\": %zu", m->n_params));
+    TRY(dinm_buffer_append_format(b, err, ",\n  \"n_params\": %zu", m->n_all_params));
     TRY(put_data(b, "data", data, err));
     if (s->held_out != NULL) {
         TRY(put_data(b, "held_out", held_out, err));
@@ -106,13 +106,13 @@ static int write_text(const char *folder, const char *name, const struct dinm_bu
 }
 
 int dinm_train_write(const struct dinm_train_settings *s, const struct dinm_train_model *m,
-                     const struct dinm_train_data *data, const struct dinm_train_data *held_out,
-                     const struct dinm_train_result *result, const struct dinm_buffer *losses,
-                     struct dinm_error *err)
+                     const float *flat, const struct dinm_train_data *data,
+                     const struct dinm_train_data *held_out, const struct dinm_train_result *result,
+                     const struct dinm_buffer *losses, struct dinm_error *err)
 {
     int status = DINM_OK;
     struct dinm_buffer summary = {0};
-    TRY(describe(&summary, s, m, data, held_out, result, err));
+    TRY(describe(&summary, s, m, flat, data, held_out, result, err));
     if (s->config != NULL) {
         TRY(copy_config(s->config, s->out, err));
     } else {
@@ -121,7 +121,7 @@ int dinm_train_write(const struct dinm_train_settings *s, const struct dinm_trai
     TRY(copy_file(s->tokenizer, "tokenizer.json", s->out, true, err));
     TRY(copy_file(s->tokenizer, "tokenizer_config.json", s->out, false, err));
     TRY(copy_file(s->tokenizer, "special_tokens_map.json", s->out, false, err));
-    TRY(s->objective->kind->write(m, s->out, s->dtype, err));
+    TRY(s->objective->kind->write(m, flat, s->out, s->dtype, err));
     TRY(write_text(s->out, "loss.csv", losses, err));
     TRY(write_text(s->out, "train.json", &summary, err));
 out:

@@ -37,7 +37,7 @@ static const struct row rows[] = {
     {"steps", INTEGER, AT(steps), 1, 1e15, NAN, "steps of the optimiser"},
     {"batch", INTEGER, AT(batch), 1, 1e9, 32, "records per step, over all ranks"},
     {"parts", INTEGER, AT(parts), 1, 1e6, 8,
-     "pieces of a batch: as many ranks have work; a different number changes the last bits"},
+     "pieces of a batch: as many groups have work; a different number changes the last bits"},
     {"lr", NUMBER, AT(lr), 0, 1e3, 1e-3, "learning rate after the warm-up"},
     {"min_lr", NUMBER, AT(min_lr), 0, 1e3, 0,
      "learning rate at the last step, after half a cosine"},
@@ -57,6 +57,8 @@ static const struct row rows[] = {
     {"save_every", INTEGER, AT(save_every), 0, 1e15, 0,
      "steps between checkpoints; 0: one at the end"},
     {"threads", INTEGER, AT(threads), 0, 4096, 0, "per rank; 0: its share of the cores"},
+    {"stages", INTEGER, AT(stages), 1, 1e6, 1,
+     "ranks that hold the model's layers together, a group; must divide the ranks"},
 };
 enum { N_ROWS = sizeof rows / sizeof rows[0] };
 
@@ -303,8 +305,8 @@ int dinm_train_settings_print(const struct dinm_train_settings *s, struct dinm_b
     int status = DINM_OK;
     const char *before = "{";
     for (size_t i = 0; i < N_ROWS; i++) {
-        if (strcmp(rows[i].key, "threads") == 0) {
-            continue; /* does not decide the result */
+        if (strcmp(rows[i].key, "threads") == 0 || strcmp(rows[i].key, "stages") == 0) {
+            continue; /* do not decide the result */
         }
         TRY(dinm_buffer_append_format(b, err, "%s\n    \"%s\": ", before, rows[i].key));
         TRY(print_value(s, &rows[i], b, err));

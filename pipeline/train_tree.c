@@ -6,8 +6,6 @@
 #include <string.h>
 #include "io/mem.h"
 
-/* Floats per message: its bytes fit an int, in which some transports still count. */
-enum { CHUNK_FLOATS = 1 << 28 };
 enum { TAG_HEADER = 1, TAG_GRADIENT = 2 };
 enum { STATUS, LOSS, UNITS, RIGHT }; /* of a header */
 
@@ -77,6 +75,12 @@ out:
     return status;
 }
 
+/* Floats per message: its bytes fit an int, in which some transports still count. */
+static size_t chunk_floats(const struct dinm_train_tree *t)
+{
+    return t->grid->chunk_bytes / sizeof(float);
+}
+
 int dinm_train_tree_init(struct dinm_train_tree *t, const struct dinm_grid *grid, size_t n_parts,
                          size_t n_params, struct dinm_error *err)
 {
@@ -87,7 +91,7 @@ int dinm_train_tree_init(struct dinm_train_tree *t, const struct dinm_grid *grid
     }
     *t = (struct dinm_train_tree){.grid = grid, .n_parts = n_parts, .n_params = n_params};
     TRY(plan_node(t, 0, span, 0, err));
-    const size_t n_chunks = (n_params + CHUNK_FLOATS - 1) / CHUNK_FLOATS;
+    const size_t n_chunks = (n_params + chunk_floats(t) - 1) / chunk_floats(t);
     t->slots = dinm_alloc(t->n_slots, sizeof *t->slots, "gradients", err);
     t->headers = dinm_alloc(t->n_slots, DINM_TRAIN_HEADER * sizeof *t->headers, "gradients", err);
     t->requests = dinm_alloc(t->n_sends * (1 + n_chunks), sizeof(MPI_Request), "messages", err);
@@ -118,14 +122,14 @@ void dinm_train_tree_free(struct dinm_train_tree *t)
 
 static size_t chunk(const struct dinm_train_tree *t, size_t from)
 {
-    return t->n_params - from < CHUNK_FLOATS ? t->n_params - from : CHUNK_FLOATS;
+    return t->n_params - from < chunk_floats(t) ? t->n_params - from : chunk_floats(t);
 }
 
 static int send_slot(struct dinm_train_tree *t, size_t slot, int rank, struct dinm_error *err)
 {
     int code = MPI_Isend(t->headers + slot * DINM_TRAIN_HEADER, DINM_TRAIN_HEADER, MPI_DOUBLE, rank,
                          TAG_HEADER, t->grid->world, &t->requests[t->n_requests++]);
-    for (size_t i = 0; code == MPI_SUCCESS && i < t->n_params; i += CHUNK_FLOATS) {
+    for (size_t i = 0; code == MPI_SUCCESS && i < t->n_params; i += chunk_floats(t)) {
         code = MPI_Isend(t->slots[slot] + i, (int)chunk(t, i), MPI_FLOAT, rank, TAG_GRADIENT,
                          t->grid->world, &t->requests[t->n_requests++]);
     }
@@ -134,20 +138,25 @@ static int send_slot(struct dinm_train_tree *t, size_t slot, int rank, struct di
 
 static int receive_slot(struct dinm_train_tree *t, size_t slot, int rank, struct dinm_error *err)
 {
-    int code = MPI_Recv(t->headers + slot * DINM_TRAIN_HEADER, DINM_TRAIN_HEADER, MPI_DOUBLE, rank,
-                        TAG_HEADER, t->grid->world, MPI_STATUS_IGNORE);
-    for (size_t i = 0; code == MPI_SUCCESS && i < t->n_params; i += CHUNK_FLOATS) {
-        code = MPI_Recv(t->slots[slot] + i, (int)chunk(t, i), MPI_FLOAT, rank, TAG_GRADIENT,
-                        t->grid->world, MPI_STATUS_IGNORE);
+    static const char what[] = "receiving a gradient";
+    MPI_Request request;
+    int code = MPI_Irecv(t->headers + slot * DINM_TRAIN_HEADER, DINM_TRAIN_HEADER, MPI_DOUBLE, rank,
+                         TAG_HEADER, t->grid->world, &request);
+    int status = dinm_grid_finish(code, &request, what, err);
+    for (size_t i = 0; status == DINM_OK && i < t->n_params; i += chunk_floats(t)) {
+        code = MPI_Irecv(t->slots[slot] + i, (int)chunk(t, i), MPI_FLOAT, rank, TAG_GRADIENT,
+                         t->grid->world, &request);
+        status = dinm_grid_finish(code, &request, what, err);
     }
-    return dinm_grid_check(code, "receiving a gradient", err);
+    return status;
 }
 
-static int compute(struct dinm_train_tree *t, size_t slot, size_t part, struct dinm_error *err)
+static int compute(struct dinm_train_tree *t, size_t slot, size_t part, int *worst,
+                   struct dinm_error *err)
 {
     struct dinm_train_score score = {0};
     memset(t->slots[slot], 0, t->n_params * sizeof *t->slots[slot]);
-    int status = t->compute(t->context, part, t->slots[slot], &score, err);
+    int status = t->compute(t->context, part, t->slots[slot], &score, worst, err);
     double *h = t->headers + slot * DINM_TRAIN_HEADER;
     h[LOSS] = score.loss;
     h[UNITS] = score.n_units;
@@ -168,22 +177,23 @@ static void add_next(struct dinm_train_tree *t, size_t slot)
     }
 }
 
-/* Does one move; *relayed: the worst status that came with messages. Returns this rank's own. */
-static int do_move(struct dinm_train_tree *t, const struct dinm_train_move *move, int worst,
-                   int *relayed, struct dinm_error *err)
+/* Does one move; *worst: the worst status so far, of this rank or of others. Returns this rank's
+ * own. */
+static int do_move(struct dinm_train_tree *t, const struct dinm_train_move *move, int *worst,
+                   struct dinm_error *err)
 {
     double *h = t->headers + move->slot * DINM_TRAIN_HEADER;
     int status = DINM_OK;
     switch (move->what) {
     case COMPUTE:
-        return worst < 0 ? DINM_OK : compute(t, move->slot, move->part, err);
+        return compute(t, move->slot, move->part, worst, err);
     case SEND:
-        h[STATUS] = worst;
+        h[STATUS] = *worst;
         return send_slot(t, move->slot, move->rank, err);
     case RECEIVE:
         h[STATUS] = DINM_OK;
         status = receive_slot(t, move->slot, move->rank, err);
-        *relayed = (int)h[STATUS] < *relayed ? (int)h[STATUS] : *relayed;
+        *worst = (int)h[STATUS] < *worst ? (int)h[STATUS] : *worst;
         return status;
     case ADD:
         add_next(t, move->slot);
@@ -196,32 +206,20 @@ int dinm_train_tree_sum_all(struct dinm_train_tree *t, struct dinm_train_score *
                             struct dinm_error *err)
 {
     int own = DINM_OK;
-    int relayed = DINM_OK;
+    *worst = DINM_OK;
     t->n_requests = 0;
     for (size_t i = 0; i < t->n_moves; i++) {
-        const int status = do_move(t, &t->moves[i], own < relayed ? own : relayed, &relayed, err);
+        const int status = do_move(t, &t->moves[i], worst, err);
         own = status < own ? status : own;
+        *worst = own < *worst ? own : *worst;
     }
-    if (t->n_requests > 0) {
-        const int status =
-            dinm_grid_check(MPI_Waitall((int)t->n_requests, t->requests, MPI_STATUSES_IGNORE),
-                            "sending gradients", err);
+    for (size_t i = 0; i < t->n_requests; i++) {
+        const int status = dinm_grid_finish(MPI_SUCCESS, &t->requests[i], "sending gradients", err);
         own = status < own ? status : own;
     }
     if (t->grid->rank == 0) {
         *score = (struct dinm_train_score){t->headers[LOSS], t->headers[UNITS], t->headers[RIGHT]};
     }
-    *worst = own < relayed ? own : relayed;
+    *worst = own < *worst ? own : *worst;
     return own;
-}
-
-int dinm_train_share_all(const struct dinm_grid *grid, float *values, size_t n,
-                         struct dinm_error *err)
-{
-    int code = MPI_SUCCESS;
-    for (size_t i = 0; code == MPI_SUCCESS && i < n; i += CHUNK_FLOATS) {
-        const size_t some = n - i < CHUNK_FLOATS ? n - i : CHUNK_FLOATS;
-        code = MPI_Bcast(values + i, (int)some, MPI_FLOAT, 0, grid->world);
-    }
-    return dinm_grid_check(code, "sharing the weights", err);
 }

@@ -25,10 +25,10 @@ int dinm_train_watch_begin(struct dinm_train_watch *w, const struct dinm_train_s
                            struct dinm_error *err)
 {
     dinm_log(DINM_LOG_NOTICE, "train: %s, %.2f million parameters, %d ranks of %d threads",
-             s->objective->name, 1e-6 * (double)m->n_params, grid->size, grid->n_threads);
-    if (grid->size > s->parts) {
+             s->objective->name, 1e-6 * (double)m->n_all_params, grid->size, grid->n_threads);
+    if (grid->n_groups > s->parts) {
         dinm_log(DINM_LOG_NOTICE, "train: %d ranks have nothing to do, since parts is %lld",
-                 grid->size - (int)s->parts, (long long)s->parts);
+                 (grid->n_groups - (int)s->parts) * grid->n_stages, (long long)s->parts);
     }
     print_data("data", s->data, data);
     if (s->held_out != NULL) {

@@ -57,7 +57,7 @@ int main(int argc, char **argv)
         return 2;
     }
     TRY(read_input(&in, &err));
-    TRY(dinm_encoder_open(&e, argv[1], &err));
+    TRY(dinm_encoder_open(&e, argv[1], 0, 0, &err));
     const size_t n_labels = dinm_encoder_get_config(e)->n_labels;
     logits = dinm_alloc(in.n_texts * n_labels, sizeof *logits, "logits", &err);
     if (logits == NULL) {

@@ -114,7 +114,7 @@ static void check_cut_refused(const struct dinm_grid *whole)
         char words[32];
         EXPECT(dinm_grid_cut_all(&grid, bad[i], &err) == DINM_USAGE);
         EXPECT(grid.n_stages == 1 && grid.n_groups == whole->n_groups);
-        snprintf(words, sizeof words, "run.stages is %lld", (long long)bad[i]);
+        snprintf(words, sizeof words, "stages is %lld", (long long)bad[i]);
         EXPECT_WORDS(err.text, words);
         snprintf(words, sizeof words, "is %d", bad[i] < 1 ? 1 : whole->size);
         EXPECT_WORDS(strstr(err.text, "nearest"), words);

@@ -266,7 +266,7 @@ static inline struct dinm_slice flat_slice(const struct dinm_config *c, const fl
     struct dinm_slice slice = {.config = *c};
     struct dinm_error err = {0};
 
-    assert_ok(dinm_weights_bind_flat(&slice.weights, c, flat, &err), &err);
+    assert_ok(dinm_weights_bind_flat(&slice.weights, c, 0, c->n_layers, flat, &err), &err);
     return slice;
 }
 

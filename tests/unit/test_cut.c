@@ -59,6 +59,27 @@ static void no_cut_is_better(void **state)
     }
 }
 
+static void equal_layers_are_cut_equally(void **state)
+{
+    (void)state;
+    struct dinm_error err = {0};
+    for (size_t n = 1; n < 20; n++) {
+        for (size_t n_stages = 1; n_stages <= n; n_stages++) {
+            size_t first[21];
+            assert_ok(dinm_cut_equally(first, n, n_stages, &err), &err);
+            assert_int_equal(first[0], 0);
+            assert_int_equal(first[n_stages], n);
+            for (size_t i = 0; i < n_stages; i++) {
+                const size_t n_own = first[i + 1] - first[i];
+                assert_true(n_own == n / n_stages || n_own == (n + n_stages - 1) / n_stages);
+            }
+        }
+    }
+    size_t first[4];
+    assert_failed(dinm_cut_equally(first, 2, 3, &err), DINM_USAGE, &err,
+                  "stages is 3, but the model has only 2 layers");
+}
+
 static void more_stages_than_layers_are_refused(void **state)
 {
     (void)state;
@@ -66,7 +87,7 @@ static void more_stages_than_layers_are_refused(void **state)
     const double costs[] = {1.0, 2.0};
     size_t first[4];
     assert_failed(dinm_cut_evenly(first, costs, 2, 3, &err), DINM_USAGE, &err,
-                  "run.stages is 3, but the model has only 2 layers");
+                  "stages is 3, but the model has only 2 layers");
 }
 
 static void the_given_cut_is_taken_or_refused(void **state)
@@ -90,6 +111,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_cut_is_better),
+        cmocka_unit_test(equal_layers_are_cut_equally),
         cmocka_unit_test(more_stages_than_layers_are_refused),
         cmocka_unit_test(the_given_cut_is_taken_or_refused),
     };

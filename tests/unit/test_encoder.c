@@ -37,7 +37,7 @@ static float *random_weights(const struct dinm_encoder_config *config, uint64_t 
 {
     float *flat = dinm_alloc(dinm_encoder_n_params(config), sizeof *flat, "weights", NULL);
     assert_non_null(flat);
-    dinm_encoder_init_flat(flat, config, seed);
+    dinm_encoder_init_flat(flat, config, 0, config->n_layers, seed);
     for (size_t i = 0; i < dinm_encoder_n_params(config); i++) {
         flat[i] += 0.3f * (float)draw(&seed);
     }
@@ -125,7 +125,7 @@ static void test_gradient(void **state)
     double largest = 0.0;
     assert_non_null(grad);
     assert_non_null(twice);
-    assert_ok(dinm_encoder_open_flat(&e, &tiny, flat, &err), &err);
+    assert_ok(dinm_encoder_open_flat(&e, &tiny, 0, tiny.n_layers, flat, &err), &err);
     const double loss = loss_of(e, &n_right, grad, 1.0);
     assert_true(loss == loss_of(e, &n_right, NULL, 1.0));
     for (size_t i = 0; i < n_params; i++) {
@@ -159,7 +159,7 @@ static void test_loss_is_that_of_logits(void **state)
     double expected = 0.0;
     size_t expected_right = 0;
     size_t n_right = 0;
-    assert_ok(dinm_encoder_open_flat(&e, &tiny, flat, &err), &err);
+    assert_ok(dinm_encoder_open_flat(&e, &tiny, 0, tiny.n_layers, flat, &err), &err);
     assert_ok(dinm_encoder_classify(e, logits, ids, first, N_TEXTS, &err), &err);
     for (size_t i = 0; i < N_TEXTS; i++) {
         const float *row = logits + i * N_LABELS;
@@ -198,7 +198,7 @@ static void test_neighbours(void **state)
         all_first[i + 1] = all_first[i] + n;
     }
     assert_true(all_first[MANY] > 2 * 1024);
-    assert_ok(dinm_encoder_open_flat(&e, &tiny, flat, &err), &err);
+    assert_ok(dinm_encoder_open_flat(&e, &tiny, 0, tiny.n_layers, flat, &err), &err);
     dinm_linear_set_threads(2);
     assert_ok(dinm_encoder_classify(e, together, all_ids, all_first, MANY, &err), &err);
     dinm_linear_set_threads(1);
@@ -231,7 +231,7 @@ static void test_checkpoint(void **state)
         float a[N_TEXTS * N_LABELS], b[N_TEXTS * N_LABELS];
         assert_ok(dinm_encoder_write_flat(folder, flat, &tiny, dtypes[i], &err), &err);
         assert_ok(dinm_checkpoint_open(&checkpoint, folder, &err), &err);
-        assert_ok(dinm_encoder_load_flat(back, &tiny, &checkpoint, &err), &err);
+        assert_ok(dinm_encoder_load_flat(back, &tiny, 0, tiny.n_layers, &checkpoint, &err), &err);
         dinm_checkpoint_close(&checkpoint);
         for (size_t k = 0; k < n_params; k++) {
             const double rounding = i == 0 ? 0.0 : i == 1 ? 0x1p-11 : 0x1p-8;
@@ -239,8 +239,8 @@ static void test_checkpoint(void **state)
                         rounding * fabs((double)flat[k]) + (i == 0 ? 0.0 : 1e-7));
         }
         /* The widened copy of what was written computes the same, bit for bit. */
-        assert_ok(dinm_encoder_open(&from_file, folder, &err), &err);
-        assert_ok(dinm_encoder_open_flat(&from_flat, &tiny, back, &err), &err);
+        assert_ok(dinm_encoder_open(&from_file, folder, 0, 0, &err), &err);
+        assert_ok(dinm_encoder_open_flat(&from_flat, &tiny, 0, tiny.n_layers, back, &err), &err);
         assert_memory_equal(dinm_encoder_get_config(from_file), &tiny, sizeof tiny);
         assert_ok(dinm_encoder_classify(from_file, a, ids, first, N_TEXTS, &err), &err);
         assert_ok(dinm_encoder_classify(from_flat, b, ids, first, N_TEXTS, &err), &err);
@@ -262,12 +262,13 @@ static void test_misfits(void **state)
     char *folder = new_folder();
     struct dinm_encoder_config other = tiny;
     free(write_text(folder, "config.json", tiny_json));
-    assert_failed(dinm_encoder_open(&e, folder, &err), DINM_FAILED, &err, "model.safetensors");
+    assert_failed(dinm_encoder_open(&e, folder, 0, 0, &err), DINM_FAILED, &err,
+                  "model.safetensors");
     other.d_ff = 41;
     float *flat = random_weights(&other, 5);
     err = (struct dinm_error){0};
     assert_ok(dinm_encoder_write_flat(folder, flat, &other, DINM_F32, &err), &err);
-    assert_failed(dinm_encoder_open(&e, folder, &err), DINM_FAILED, &err,
+    assert_failed(dinm_encoder_open(&e, folder, 0, 0, &err), DINM_FAILED, &err,
                   "roberta.encoder.layer.0.intermediate.dense.weight has shape [41, 24]; "
                   "config.json asks for [40, 24]");
     free(flat);
@@ -276,7 +277,7 @@ static void test_misfits(void **state)
     flat = random_weights(&other, 5);
     err = (struct dinm_error){0};
     assert_ok(dinm_encoder_write_flat(folder, flat, &other, DINM_F32, &err), &err);
-    assert_failed(dinm_encoder_open(&e, folder, &err), DINM_FAILED, &err,
+    assert_failed(dinm_encoder_open(&e, folder, 0, 0, &err), DINM_FAILED, &err,
                   "tensor roberta.encoder.layer.1.attention.self.query.weight is missing");
     assert_null(e);
     free(flat);
@@ -297,7 +298,7 @@ static void test_bad_texts(void **state)
     double loss = 0.0;
     size_t n_right = 0;
     assert_int_equal(dinm_encoder_max_tokens(&tiny), 18);
-    assert_ok(dinm_encoder_open_flat(&e, &tiny, flat, &err), &err);
+    assert_ok(dinm_encoder_open_flat(&e, &tiny, 0, tiny.n_layers, flat, &err), &err);
     assert_ok(dinm_encoder_classify(e, logits, NULL, none, 0, &err), &err);
     assert_failed(dinm_encoder_classify(e, logits, long_ids, none, 1, &err), DINM_FAILED, &err,
                   "text 0 for the classifier has no tokens");

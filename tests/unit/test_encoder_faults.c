@@ -24,7 +24,7 @@ static void make_files(struct files *f)
     assert_ok(dinm_encoder_config_load(&f->config, f->folder, &err), &err);
     f->flat = dinm_alloc(dinm_encoder_n_params(&f->config), sizeof *f->flat, "weights", &err);
     assert_non_null(f->flat);
-    dinm_encoder_init_flat(f->flat, &f->config, 1);
+    dinm_encoder_init_flat(f->flat, &f->config, 0, f->config.n_layers, 1);
     assert_ok(dinm_encoder_write_flat(f->folder, f->flat, &f->config, DINM_F16, &err), &err);
 }
 
@@ -40,7 +40,7 @@ static int judge(void *context, struct dinm_error *err)
     struct files *f = context;
     struct dinm_encoder *e = NULL;
     float logits[4];
-    TRY(dinm_encoder_open(&e, f->folder, err));
+    TRY(dinm_encoder_open(&e, f->folder, 0, 0, err));
     TRY(dinm_encoder_classify(e, logits, ids, first, 2, err));
 out:
     dinm_encoder_close(e);
@@ -60,8 +60,8 @@ static int train(void *context, struct dinm_error *err)
         return DINM_FAILED;
     }
     TRY(dinm_checkpoint_open(&checkpoint, f->folder, err));
-    TRY(dinm_encoder_load_flat(f->flat, &f->config, &checkpoint, err));
-    TRY(dinm_encoder_open_flat(&e, &f->config, f->flat, err));
+    TRY(dinm_encoder_load_flat(f->flat, &f->config, 0, f->config.n_layers, &checkpoint, err));
+    TRY(dinm_encoder_open_flat(&e, &f->config, 0, f->config.n_layers, f->flat, err));
     TRY(dinm_encoder_train(e, &loss, &n_right, NULL, 1.0, ids, first, labels, 2, err));
     TRY(dinm_encoder_train(e, &loss, &n_right, grad, 1.0, ids, first, labels, 2, err));
     TRY(dinm_encoder_write_flat(f->folder, f->flat, &f->config, DINM_F32, err));

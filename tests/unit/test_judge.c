@@ -1,75 +1,6 @@
 /* A judge from its folder to the verdicts: what is cut, what is empty, and every failing call. */
 #include "faults.h"
-#include "model/encoder.h"
-#include "pipeline/judge.h"
-
-/* Positions for 8 tokens: <s>, six of the text, </s>. */
-static const char config_json[] =
-    "{\"model_type\": \"roberta\", \"num_hidden_layers\": 1, \"hidden_size\": 8,"
-    "\"num_attention_heads\": 2, \"intermediate_size\": 12, \"vocab_size\": 7, \"pad_token_id\": 4,"
-    "\"max_position_embeddings\": 13, \"type_vocab_size\": 1,"
-    "\"id2label\": {\"0\": \"safe\", \"1\": \"threat\", \"2\": \"insult\"}}";
-/* %s: the post-processor. */
-static const char tokenizer_json[] =
-    "{\"added_tokens\": [{\"id\": 5, \"content\": \"<s>\", \"special\": true},"
-    " {\"id\": 6, \"content\": \"</s>\", \"special\": true}],"
-    " \"normalizer\": null, \"pre_tokenizer\": {\"type\": \"ByteLevel\","
-    " \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true},"
-    " \"post_processor\": %s, \"decoder\": {\"type\": \"ByteLevel\"},"
-    " \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"c\": 2, \"d\": 3, \"e\": 4,"
-    " \"<s>\": 5, \"</s>\": 6}, \"merges\": []}}";
-static const char both_sides[] =
-    "{\"type\": \"RobertaProcessing\", \"sep\": [\"</s>\", 6], \"cls\": [\"<s>\", 5],"
-    " \"trim_offsets\": true, \"add_prefix_space\": false}";
-static const char in_front[] =
-    "{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"<s>\","
-    " \"type_id\": 0}}, {\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}], \"pair\": [],"
-    " \"special_tokens\": {\"<s>\": {\"id\": \"<s>\", \"ids\": [5], \"tokens\": [\"<s>\"]}}}";
-
-struct files {
-    char *folder;
-    struct dinm_settings settings;
-};
-
-static void write_tokenizer(const struct files *f, const char *post_processor)
-{
-    struct dinm_error err = {0};
-    struct dinm_buffer text = {0};
-    const char *at = strstr(tokenizer_json, "%s");
-    const size_t n = (size_t)(at - tokenizer_json);
-    assert_ok(dinm_buffer_append(&text, tokenizer_json, n, &err), &err);
-    assert_ok(dinm_buffer_append_text(&text, post_processor, &err), &err);
-    assert_ok(dinm_buffer_append_text(&text, at + 2, &err), &err);
-    free(write_text(f->folder, "tokenizer.json", text.data));
-    dinm_buffer_free(&text);
-}
-
-static void make_files(struct files *f)
-{
-    struct dinm_error err = {0};
-    struct dinm_encoder_config config = {0};
-    f->folder = new_folder();
-    free(write_text(f->folder, "config.json", config_json));
-    write_tokenizer(f, both_sides);
-    assert_ok(dinm_encoder_config_load(&config, f->folder, &err), &err);
-    const size_t n = dinm_encoder_n_params(&config);
-    float *flat = dinm_alloc(n, sizeof *flat, "weights", &err);
-    assert_non_null(flat);
-    dinm_encoder_init_flat(flat, &config, 1);
-    for (size_t i = 0; i < n; i++) {
-        flat[i] *= flat[i] == 1.0f ? 1.0f : 20.0f; /* so that texts differ visibly */
-    }
-    assert_ok(dinm_encoder_write_flat(f->folder, flat, &config, DINM_F32, &err), &err);
-    free(flat);
-    assert_ok(dinm_settings_init(&f->settings, DINM_PROFILE_PAPER, &err), &err);
-    assert_ok(dinm_settings_apply_text(&f->settings, "judge.path", f->folder, &err), &err);
-}
-
-static void remove_files(struct files *f)
-{
-    dinm_settings_free(&f->settings);
-    remove_folder(f->folder);
-}
+#include "judge_files.h"
 
 enum { N_TEXTS = 6 };
 static const char *const texts[N_TEXTS] = {"abcabc", "abcabcd", "", "abcab", " \n", "dddddddddddd"};
@@ -81,7 +12,7 @@ static void long_texts_are_cut(void **state)
     struct dinm_error err = {0};
     struct dinm_judge_model m = {0};
     struct dinm_verdict v[N_TEXTS], front[2];
-    make_files(&f);
+    make_files(&f, 1);
     assert_ok(dinm_judge_model_open(&m, &f.settings, &err), &err);
     assert_int_equal(m.n_most, 8);
     assert_int_equal(m.n_behind, 1);
@@ -157,7 +88,7 @@ static void every_allocation_may_fail(void **state)
 {
     (void)state;
     struct files f = {0};
-    make_files(&f);
+    make_files(&f, 1);
     fault_cjson();
     fail_each_allocation(judge, &f);
     remove_files(&f);

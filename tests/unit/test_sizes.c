@@ -154,14 +154,14 @@ static void the_classifiers_room_is_what_it_takes(void **state)
     size_t first[N_TEXTS + 1];
     float logits[N_TEXTS * 3];
     assert_non_null(flat);
-    dinm_encoder_init_flat(flat, &c, 1);
+    dinm_encoder_init_flat(flat, &c, 0, c.n_layers, 1);
     for (size_t i = 0; i < N_TEXTS * LENGTH; i++) {
         ids[i] = 5;
     }
     for (size_t i = 0; i <= N_TEXTS; i++) {
         first[i] = i * LENGTH;
     }
-    assert_ok(dinm_encoder_open_flat(&e, &c, flat, &err), &err);
+    assert_ok(dinm_encoder_open_flat(&e, &c, 0, c.n_layers, flat, &err), &err);
     size_t planned = dinm_encoder_scratch_bytes(e, N_TEXTS, N_TEXTS * LENGTH, LENGTH);
     assert_ok(dinm_encoder_classify(e, logits, ids, first, N_TEXTS, &err), &err);
     assert_int_equal(planned, e->room_floats * sizeof(float));

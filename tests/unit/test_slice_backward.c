@@ -113,7 +113,7 @@ static double run(const struct problem *p, float *grad, float *dx, float *dy, fl
     assert_ok(dinm_workspace_reserve(&ws, c, &p->rows, &err), &err);
     assert_ok(dinm_tape_reserve(&tape, c, 0, c->n_layers, N_ROWS, &err), &err);
     if (grad != NULL) {
-        assert_ok(dinm_grads_bind_flat(&grads, c, grad, &err), &err);
+        assert_ok(dinm_grads_bind_flat(&grads, c, 0, c->n_layers, grad, &err), &err);
     }
     dinm_slice_embed(&s, x, p->ids, &p->rows);
     dinm_slice_forward(&s, x, &p->rows, 0, c->n_layers, tape,

@@ -33,8 +33,8 @@ static int bind_flat(void *context, struct dinm_error *err)
     struct dinm_grads g = {0};
     int status = DINM_OK;
 
-    TRY(dinm_weights_bind_flat(&w, &s->c, s->flat, err));
-    TRY(dinm_grads_bind_flat(&g, &s->c, s->flat, err));
+    TRY(dinm_weights_bind_flat(&w, &s->c, 0, s->c.n_layers, s->flat, err));
+    TRY(dinm_grads_bind_flat(&g, &s->c, 0, s->c.n_layers, s->flat, err));
 out:
     dinm_weights_free(&w);
     dinm_grads_free(&g);

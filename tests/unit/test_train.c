@@ -163,6 +163,9 @@ static void test_order(void **state)
 
 /* ---- objectives ---- */
 
+/* A group of one: nothing is sent. */
+static const struct dinm_grid alone = {.size = 1};
+
 struct learner {
     const struct dinm_train_objective *objective;
     struct dinm_train_model model;
@@ -178,7 +181,7 @@ static void open_learner(struct learner *l, struct world *w,
     snprintf(config, sizeof config, "%s/%s/config.json", w->folder, objective->name);
     snprintf(path, sizeof path, "%s/%s.jsonl", w->folder, objective->name);
     *l = (struct learner){.objective = objective};
-    assert_ok(objective->kind->open(&l->model, config, NULL, 3, &err), &err);
+    assert_ok(objective->kind->open(&l->model, &alone, config, NULL, 3, &err), &err);
     for (size_t i = 0; i < l->model.n_params; i++) {
         l->model.flat[i] *= 5.0f; /* so that every part of the model matters */
     }
@@ -205,7 +208,11 @@ static struct dinm_train_score learn(struct learner *l, size_t from, size_t n, f
         indices[i] = from + i;
     }
     assert_ok(dinm_train_pack_fill(&l->pack, &l->data, indices, n, &err), &err);
-    assert_ok(l->objective->learn(&l->model, &score, grad, scale, &l->pack, &err), &err);
+    const struct dinm_train_lesson lesson = {&l->pack, grad, scale};
+    int worst = DINM_OK;
+    assert_ok(dinm_train_learn_all(&l->model, l->objective, &lesson, &score, DINM_OK, &worst, &err),
+              &err);
+    assert_int_equal(worst, DINM_OK);
     return score;
 }
 
@@ -310,12 +317,14 @@ static int run_once(void *context, struct dinm_error *err)
         snprintf(config, sizeof config, "%s/%s/config.json", w->folder, l.objective->name);
         snprintf(path, sizeof path, "%s/%s_few.jsonl", w->folder, l.objective->name);
         const struct dinm_train_reader reader = {l.objective, w->tokenizer, 20, 2};
-        TRY(l.objective->kind->open(&l.model, config, NULL, 3, err));
+        TRY(l.objective->kind->open(&l.model, &alone, config, NULL, 3, err));
         TRY(dinm_train_data_load(&l.data, path, &reader, err));
         TRY(dinm_train_pack_fill(&l.pack, &l.data, indices, 2, err));
         float *grad = dinm_alloc(l.model.n_params, sizeof *grad, "gradient", err);
-        status = grad == NULL ? DINM_FAILED
-                              : l.objective->learn(&l.model, &score, grad, 1.0, &l.pack, err);
+        const struct dinm_train_lesson lesson = {&l.pack, grad, 1.0};
+        int worst = DINM_OK;
+        status = dinm_train_learn_all(&l.model, l.objective, &lesson, &score,
+                                      grad == NULL ? DINM_FAILED : DINM_OK, &worst, err);
         free(grad);
     out:
         close_learner(&l);

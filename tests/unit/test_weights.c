@@ -40,8 +40,8 @@ static void test_flat(void **state)
     struct dinm_error err = {0};
 
     (void)state;
-    assert_ok(dinm_weights_bind_flat(&w, &c, flat, &err), &err);
-    assert_ok(dinm_grads_bind_flat(&g, &c, flat, &err), &err);
+    assert_ok(dinm_weights_bind_flat(&w, &c, 0, c.n_layers, flat, &err), &err);
+    assert_ok(dinm_grads_bind_flat(&g, &c, 0, c.n_layers, flat, &err), &err);
     const struct {
         const char *name;
         const void *weight;
@@ -77,6 +77,58 @@ static void test_flat(void **state)
     free(flat);
 }
 
+/* A cut of the layers is a cut of the flat array: the ranges of its slices lie one behind another,
+ * hold the same values, and every slice's pointers lead into its own. */
+static void test_ranges(void **state)
+{
+    static const size_t cuts[][4] = {{0, 3, 3, 3}, {0, 1, 2, 3}, {0, 2, 3, 3}, {0, 1, 3, 3}};
+
+    (void)state;
+    for (size_t i = 0; i < 8; i++) {
+        const struct dinm_config c = small_config(i % 2 == 0, 2);
+        const size_t *cut = cuts[i / 2];
+        const size_t n = dinm_weights_n_params(&c);
+        float *whole = zeros(n), *parts = zeros(n);
+        size_t n_tensors = 0, n_params = 0;
+
+        dinm_weights_init_flat(whole, &c, 0, 3, 9);
+        for (size_t k = 0; k < 3 && cut[k] < cut[k + 1]; k++) {
+            const struct dinm_flat_range range = dinm_weights_range(&c, cut[k], cut[k + 1]);
+            float *part = parts + n_params;
+            struct dinm_weights w = {0};
+            struct dinm_grads g = {0};
+            struct dinm_error err = {0};
+
+            assert_int_equal(range.first_tensor, n_tensors);
+            assert_int_equal(range.first_param, n_params);
+            n_tensors += range.n_tensors;
+            n_params += range.n_params;
+            dinm_weights_init_flat(part, &c, cut[k], cut[k + 1], 9);
+            assert_ok(dinm_weights_bind_flat(&w, &c, cut[k], cut[k + 1], part, &err), &err);
+            assert_ok(dinm_grads_bind_flat(&g, &c, cut[k], cut[k + 1], part, &err), &err);
+            for (size_t l = cut[k]; l < cut[k + 1]; l++) {
+                char name[64];
+
+                snprintf(name, sizeof name, "model.layers.%zu.mlp.up_proj.weight", l);
+                assert_ptr_equal(w.layers[l - cut[k]].up.data, parts + find_param(&c, name).offset);
+                assert_ptr_equal(g.layers[l - cut[k]].up, w.layers[l - cut[k]].up.data);
+            }
+            assert_true((w.embed.data != NULL) == (cut[k] == 0) && g.embed == w.embed.data);
+            assert_true((w.final_norm != NULL) == (cut[k + 1] == 3) &&
+                        g.final_norm == w.final_norm);
+            assert_true((w.head.data != NULL) == (cut[k + 1] == 3 && (!c.tied || cut[k] == 0)));
+            assert_ptr_equal(g.head, w.head.data);
+            dinm_weights_free(&w);
+            dinm_grads_free(&g);
+        }
+        assert_int_equal(n_tensors, dinm_weights_n_tensors(&c));
+        assert_int_equal(n_params, n);
+        assert_same_bits(whole, parts, n);
+        free(whole);
+        free(parts);
+    }
+}
+
 static void test_init(void **state)
 {
     struct dinm_config c = small_config(true, 4);
@@ -86,10 +138,10 @@ static void test_init(void **state)
     double squares = 0.0;
 
     (void)state;
-    dinm_weights_init_flat(a, &c, 5);
-    dinm_weights_init_flat(b, &c, 5);
+    dinm_weights_init_flat(a, &c, 0, c.n_layers, 5);
+    dinm_weights_init_flat(b, &c, 0, c.n_layers, 5);
     assert_same_bits(a, b, n);
-    dinm_weights_init_flat(b, &c, 6);
+    dinm_weights_init_flat(b, &c, 0, c.n_layers, 6);
     const struct dinm_param gate = find_param(&c, "model.layers.1.mlp.gate_proj.weight");
     const struct dinm_param down = find_param(&c, "model.layers.1.mlp.down_proj.weight");
     const size_t size = gate.n_out * gate.n_in;
@@ -119,7 +171,7 @@ static void check_file(enum dinm_dtype dtype, bool tied)
     dinm_narrow(narrow, dtype, flat, n);
     dinm_widen(flat, narrow, dtype, n);
     assert_ok(dinm_checkpoint_open(&checkpoint, folder, &err), &err);
-    assert_ok(dinm_weights_load_flat(back, &c, &checkpoint, &err), &err);
+    assert_ok(dinm_weights_load_flat(back, &c, 0, c.n_layers, &checkpoint, &err), &err);
     assert_same_bits(back, flat, n);
 
     assert_ok(dinm_weights_bind(&w, &c, &checkpoint, 0, 3, &err), &err);
@@ -201,7 +253,8 @@ static void check_spoiled(size_t index, void (*spoil)(struct dinm_tensor *t), co
     assert_non_null(strstr(err.text, parts[2]));
     assert_null(w.layers);
     err = (struct dinm_error){0};
-    assert_failed(dinm_weights_load_flat(back, &c, &checkpoint, &err), DINM_FAILED, &err, parts[0]);
+    assert_failed(dinm_weights_load_flat(back, &c, 0, c.n_layers, &checkpoint, &err), DINM_FAILED,
+                  &err, parts[0]);
     dinm_checkpoint_close(&checkpoint);
     free(path);
     remove_folder(folder);
@@ -357,10 +410,11 @@ static void test_fused_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),        cmocka_unit_test(test_flat),
-        cmocka_unit_test(test_init),         cmocka_unit_test(test_files),
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_misaligned),
-        cmocka_unit_test(test_edited_names), cmocka_unit_test(test_fused_parts),
+        cmocka_unit_test(test_table),       cmocka_unit_test(test_flat),
+        cmocka_unit_test(test_ranges),      cmocka_unit_test(test_init),
+        cmocka_unit_test(test_files),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_misaligned),  cmocka_unit_test(test_edited_names),
+        cmocka_unit_test(test_fused_parts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
