@@ -1,5 +1,6 @@
 /* io/tokenizer_sentencepiece and _convert: models made here, as the tokenizers they become. */
 #include "tokenizers.h"
+#include "io/tokenizer_older.h"
 
 static void put_varint(struct dinm_buffer *b, uint64_t value)
 {
