@@ -312,9 +312,9 @@ def settings():
             ranks=(1, 3))
     refuses("unknown profile", set_key("job.json", profile="papers"), USAGE,
             ["job.json", "profile", "paper, easyedit", '"papers"'])
-    refuses("stages that do not divide the ranks", keep, USAGE, ["run.stages", "2", "rank"],
+    refuses("stages that do not divide the ranks", keep, USAGE, ["stages is 2", "rank"],
             ["--stages", "2"], ranks=(1, 3))
-    refuses("more stages than layers", keep, USAGE, ["run.stages", "7", "6 layers"],
+    refuses("more stages than layers", keep, USAGE, ["stages is 7", "6 layers"],
             ["--stages", "7"], ranks=(7,))
     refuses("a missing id", keep, USAGE, ["cases.ids", "id 99"], ["--case-ids", "0,99"], ranks=(1, 3))
     refuses("ids that are none", keep, USAGE, ["ids", "x-y"], ["--case-ids", "x-y"])
