@@ -48,6 +48,14 @@ void dinm_safetensors_close(struct dinm_safetensors *st);
 int dinm_safetensors_write(const char *path, const struct dinm_tensor *tensors, size_t n_tensors,
                            const char *const *metadata, struct dinm_error *err);
 
+/* The same, each tensor's bytes when its turn comes: next gives those of tensor i, good until it is
+ * called again; `data` of the tensors is not looked at. */
+typedef int dinm_safetensors_next(void *context, size_t i, const void **data,
+                                  struct dinm_error *err);
+int dinm_safetensors_write_from(const char *path, const struct dinm_tensor *tensors,
+                                size_t n_tensors, const char *const *metadata,
+                                dinm_safetensors_next *next, void *context, struct dinm_error *err);
+
 /* All tensor files of a model folder: model.safetensors, or the shards that
  * model.safetensors.index.json names. */
 struct dinm_checkpoint {

@@ -161,8 +161,9 @@ static int check_header(const struct dinm_buffer *header, const char *path, stru
     return status;
 }
 
-int dinm_safetensors_write(const char *path, const struct dinm_tensor *tensors, size_t n_tensors,
-                           const char *const *metadata, struct dinm_error *err)
+int dinm_safetensors_write_from(const char *path, const struct dinm_tensor *tensors,
+                                size_t n_tensors, const char *const *metadata,
+                                dinm_safetensors_next *next, void *context, struct dinm_error *err)
 {
     struct dinm_buffer header = {0};
     struct dinm_writer file = {0};
@@ -181,7 +182,10 @@ int dinm_safetensors_write(const char *path, const struct dinm_tensor *tensors, 
     for (int k = 0; k < N_ELEMENT_SIZES; k++) {
         for (size_t i = 0; i < n_tensors; i++) {
             if (element_size(&tensors[i]) == element_sizes[k]) {
-                TRY(dinm_writer_append(&file, tensors[i].data, tensors[i].n_bytes, err));
+                const void *data = NULL;
+
+                TRY(next(context, i, &data, err));
+                TRY(dinm_writer_append(&file, data, tensors[i].n_bytes, err));
             }
         }
     }
@@ -191,4 +195,20 @@ out:
     dinm_buffer_free(&header);
     free(offsets);
     return status;
+}
+
+/* context: where the tensors are. */
+static int own_data(void *context, size_t i, const void **data, struct dinm_error *err)
+{
+    const struct dinm_tensor *const *tensors = context;
+
+    (void)err;
+    *data = (*tensors)[i].data;
+    return DINM_OK;
+}
+
+int dinm_safetensors_write(const char *path, const struct dinm_tensor *tensors, size_t n_tensors,
+                           const char *const *metadata, struct dinm_error *err)
+{
+    return dinm_safetensors_write_from(path, tensors, n_tensors, metadata, own_data, &tensors, err);
 }

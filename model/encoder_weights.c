@@ -206,36 +206,16 @@ int dinm_encoder_write_flat(const char *folder, const float *flat,
                             const struct dinm_encoder_config *config, enum dinm_dtype dtype,
                             struct dinm_error *err)
 {
-    static const char *const metadata[] = {"format", "pt", NULL};
-    const size_t n_tensors = dinm_encoder_n_tensors(config);
-    const size_t size = dinm_dtype_size(dtype);
-    int status = DINM_FAILED;
-    struct dinm_param *params = dinm_alloc(n_tensors, sizeof *params, "tensor names", err);
-    struct dinm_tensor *tensors = dinm_alloc(n_tensors, sizeof *tensors, "tensors", err);
-    unsigned char *data = dinm_alloc(dinm_encoder_n_params(config), size, "narrowed weights", err);
-    char *path = dinm_path_join(folder, "model.safetensors", err);
-    if (params == NULL || tensors == NULL || data == NULL || path == NULL) {
-        goto out;
+    const size_t n = dinm_encoder_n_tensors(config);
+    struct dinm_param *params = dinm_alloc(n, sizeof *params, "the list of tensors", err);
+    int status = params == NULL ? DINM_FAILED : DINM_OK;
+    for (size_t i = 0; status == DINM_OK && i < n; i++) {
+        params[i] = dinm_encoder_param(config, i);
     }
-    dinm_narrow(data, dtype, flat, dinm_encoder_n_params(config));
-    for (size_t i = 0; i < n_tensors; i++) {
-        struct dinm_param *p = &params[i];
-        *p = dinm_encoder_param(config, i);
-        tensors[i] = (struct dinm_tensor){
-            .name = p->name,
-            .dtype_name = dinm_dtype_name(dtype),
-            .dtype = dtype,
-            .n_dims = p->n_in == 0 ? 1 : 2,
-            .shape = {(int64_t)p->n_out, (int64_t)p->n_in},
-            .data = data + p->offset * size,
-            .n_bytes = p->n_out * (p->n_in == 0 ? 1 : p->n_in) * size,
-        };
+    if (status == DINM_OK) {
+        status =
+            dinm_weights_write_from(folder, params, n, dtype, dinm_weights_from_flat, &flat, err);
     }
-    TRY(dinm_safetensors_write(path, tensors, n_tensors, metadata, err));
-out:
     free(params);
-    free(tensors);
-    free(data);
-    free(path);
     return status;
 }

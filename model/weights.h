@@ -103,6 +103,17 @@ struct dinm_param {
 size_t dinm_weights_n_tensors(const struct dinm_config *config);
 struct dinm_param dinm_weights_param(const struct dinm_config *config, size_t index);
 
+/* Where the values of a model to be written come from: asked for one tensor after another, number i
+ * of the table; *values: as many as it has, good until the next is asked for. */
+typedef int dinm_weights_source(void *context, size_t i, const struct dinm_param *param,
+                                const float **values, struct dinm_error *err);
+/* Writes FOLDER/model.safetensors in dtype; params: [n] the table. Holds the largest tensor only. */
+int dinm_weights_write_from(const char *folder, const struct dinm_param *params, size_t n,
+                            enum dinm_dtype dtype, dinm_weights_source *source, void *context,
+                            struct dinm_error *err);
+/* The same from a flat array: context points to a pointer to the array. */
+dinm_weights_source dinm_weights_from_flat;
+
 /* Writes FOLDER/model.safetensors from the whole flat array in dtype. config.json is the caller's.
  */
 int dinm_weights_write_flat(const char *folder, const float *flat, const struct dinm_config *config,

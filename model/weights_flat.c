@@ -83,42 +83,90 @@ out:
     return status;
 }
 
-int dinm_weights_write_flat(const char *folder, const float *flat, const struct dinm_config *config,
-                            enum dinm_dtype dtype, struct dinm_error *err)
+/* A file being written from a source. */
+struct stream {
+    const struct dinm_param *params;
+    enum dinm_dtype dtype;
+    dinm_weights_source *source;
+    void *context;
+    unsigned char *narrow; /* owns: the largest tensor in dtype */
+};
+
+static int next_tensor(void *context, size_t i, const void **data, struct dinm_error *err)
 {
-    static const char *const metadata[] = {"format", "pt", NULL};
-    const size_t n_tensors = dinm_weights_n_tensors(config);
-    const size_t n_params = dinm_weights_n_params(config), size = dinm_dtype_size(dtype);
-    struct dinm_param *params = NULL;
-    struct dinm_tensor *tensors = NULL;
-    unsigned char *narrow = NULL;
-    char *path = NULL;
+    struct stream *s = context;
+    const float *values = NULL;
     int status = DINM_OK;
 
-    params = dinm_alloc(n_tensors, sizeof *params, "the list of tensors", err);
-    tensors = dinm_alloc(n_tensors, sizeof *tensors, "the list of tensors", err);
-    narrow = dinm_alloc(n_params, size, "the weights to be written", err);
-    path = dinm_path_join(folder, "model.safetensors", err);
-    TRY(params && tensors && narrow && path ? DINM_OK : DINM_FAILED);
-    dinm_narrow(narrow, dtype, flat, n_params);
-    for (size_t i = 0; i < n_tensors; i++) {
-        params[i] = dinm_weights_param(config, i);
+    TRY(s->source(s->context, i, &s->params[i], &values, err));
+    dinm_narrow(s->narrow, s->dtype, values, dinm_param_size(&s->params[i]));
+    *data = s->narrow;
+out:
+    return status;
+}
+
+int dinm_weights_write_from(const char *folder, const struct dinm_param *params, size_t n,
+                            enum dinm_dtype dtype, dinm_weights_source *source, void *context,
+                            struct dinm_error *err)
+{
+    static const char *const metadata[] = {"format", "pt", NULL};
+    const size_t size = dinm_dtype_size(dtype);
+    struct stream stream = {params, dtype, source, context, NULL};
+    struct dinm_tensor *tensors = dinm_alloc(n, sizeof *tensors, "the list of tensors", err);
+    char *path = dinm_path_join(folder, "model.safetensors", err);
+    size_t largest = 0;
+    int status = DINM_OK;
+
+    TRY(tensors && path ? DINM_OK : DINM_FAILED);
+    for (size_t i = 0; i < n; i++) {
+        const size_t n_floats = dinm_param_size(&params[i]);
+
+        largest = n_floats > largest ? n_floats : largest;
         tensors[i] = (struct dinm_tensor){
             .name = params[i].name,
             .dtype_name = dinm_dtype_name(dtype),
             .dtype = dtype,
             .n_dims = params[i].n_in > 0 ? 2 : 1,
             .shape = {(int64_t)params[i].n_out, (int64_t)params[i].n_in},
-            .data = narrow + params[i].offset * size,
-            .n_bytes = dinm_param_size(&params[i]) * size,
+            .n_bytes = n_floats * size,
         };
     }
-    TRY(dinm_safetensors_write(path, tensors, n_tensors, metadata, err));
+    stream.narrow = dinm_alloc(largest, size, "the weights to be written", err);
+    TRY(stream.narrow ? DINM_OK : DINM_FAILED);
+    TRY(dinm_safetensors_write_from(path, tensors, n, metadata, next_tensor, &stream, err));
 out:
-    free(params);
     free(tensors);
-    free(narrow);
+    free(stream.narrow);
     free(path);
+    return status;
+}
+
+int dinm_weights_from_flat(void *context, size_t i, const struct dinm_param *param,
+                           const float **values, struct dinm_error *err)
+{
+    const float *const *flat = context;
+
+    (void)i;
+    (void)err;
+    *values = *flat + param->offset;
+    return DINM_OK;
+}
+
+int dinm_weights_write_flat(const char *folder, const float *flat, const struct dinm_config *config,
+                            enum dinm_dtype dtype, struct dinm_error *err)
+{
+    const size_t n = dinm_weights_n_tensors(config);
+    struct dinm_param *params = dinm_alloc(n, sizeof *params, "the list of tensors", err);
+    int status = params == NULL ? DINM_FAILED : DINM_OK;
+
+    for (size_t i = 0; status == DINM_OK && i < n; i++) {
+        params[i] = dinm_weights_param(config, i);
+    }
+    if (status == DINM_OK) {
+        status =
+            dinm_weights_write_from(folder, params, n, dtype, dinm_weights_from_flat, &flat, err);
+    }
+    free(params);
     return status;
 }
 

@@ -119,13 +119,23 @@ static size_t end_of_item(const struct texts *t, size_t from)
     return end;
 }
 
-/* Several items are under way at once if there are several stages. */
+/* Items under way at once. */
+static size_t most_items(size_t n_stages)
+{
+    return n_stages > 1 ? 2 * n_stages : 1;
+}
+
+size_t dinm_judge_rows_under_way(size_t n_stages, size_t n_rows)
+{
+    const size_t most = most_items(n_stages) * ITEM_ROWS;
+    return n_rows < most ? n_rows : most;
+}
+
 static int run_texts(struct dinm_judge_model *m, const struct texts *t,
                      struct dinm_verdict *verdicts, struct dinm_error *err)
 {
     int status = DINM_OK;
-    const size_t n_stages = (size_t)m->stage.ring.n_stages;
-    const size_t most = n_stages > 1 ? 2 * n_stages : 1;
+    const size_t most = most_items((size_t)m->stage.ring.n_stages);
     size_t n_under_way = 0;
     for (size_t from = 0; from < t->n || n_under_way > 0;) {
         struct dinm_item *item;

@@ -18,6 +18,9 @@ struct dinm_verdict {
 int dinm_judge_texts(struct dinm_judge_model *m, const char *const *texts, size_t n_texts,
                      struct dinm_verdict *verdicts, struct dinm_error *err);
 
+/* Local. Most rows that go through a judge of n_stages at one time, of n_rows in all. */
+size_t dinm_judge_rows_under_way(size_t n_stages, size_t n_rows);
+
 struct dinm_judging {
     struct dinm_job *job;                 /* borrows */
     const struct dinm_outcomes *outcomes; /* borrows */

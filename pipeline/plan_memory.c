@@ -3,6 +3,7 @@
  * tests/bench/memory.py. */
 #include "pipeline/decode.h"
 #include "pipeline/edit.h"
+#include "pipeline/judge.h"
 #include "pipeline/plan.h"
 
 /* A function of one of a row of things. */
@@ -278,14 +279,17 @@ static void fill_judge(const struct dinm_plan *plan, struct dinm_plan_stage *s)
 {
     const struct dinm_job *job = plan->job;
     struct dinm_plan_memory *m = &s->memory[DINM_AT_JUDGE];
-    size_t n = 4 * (size_t)job->settings->run.batch;
     if (job->judge.encoder == NULL) {
         return; /* phrases of refusal take nothing worth counting */
     }
+    size_t n_stages = (size_t)dinm_judge_model_n_stages(&job->judge, (int)plan->n_stages);
+    size_t n = 4 * n_stages * (size_t)job->settings->run.batch;
     double tokens = least((double)job->judge.n_most, max_new(plan));
     m->judge = plan->judge_bytes;
     m->activations = (double)dinm_encoder_scratch_bytes(job->judge.encoder, n, n * (size_t)tokens,
                                                         (size_t)tokens);
+    m->activations += (double)dinm_judge_rows_under_way(n_stages, n * (size_t)tokens) *
+                      (double)dinm_encoder_get_config(job->judge.encoder)->d_model * sizeof(float);
 }
 
 double dinm_plan_private_bytes(const struct dinm_plan_memory *m)

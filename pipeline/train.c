@@ -94,53 +94,35 @@ out:
 
 /* ---- steps ---- */
 
-/* Collective over the roots. *whole: the flat array of all stages, on rank 0; free() *owned. */
-static int gather_all(struct dinm_trainer *t, const float **whole, float **owned,
-                      struct dinm_error *err)
+/* Collective over the roots. Rank 0 writes the output folder, the others send it their weights. */
+static int write_all(struct dinm_trainer *t, const struct dinm_train_result *result,
+                     struct dinm_error *err)
 {
-    int status = DINM_OK;
-    const struct dinm_grid *group = &t->place.group;
-    const struct dinm_train_model *m = &t->model;
-    uint64_t place[2] = {m->first_param, m->n_params};
-    *whole = m->flat;
-    if (group->size == 1) {
-        return DINM_OK;
+    int status = t->status;
+    const struct dinm_train_kind *kind = t->settings.objective->kind;
+    const bool root = t->place.grid.rank == 0;
+    struct dinm_train_gather gather = {0};
+    if (root && status == DINM_OK) {
+        status = dinm_train_gather_open(&gather, &t->model, kind, err);
     }
-    if (group->rank == 0) {
-        *owned = dinm_alloc(m->n_all_params, sizeof **owned, "all stages' weights", err);
-        status = *owned == NULL ? DINM_FAILED : DINM_OK;
-        *whole = *owned;
+    TRY(dinm_agree_all(&t->place.group, status, err));
+    if (!root) {
+        return dinm_train_gather_send(&t->model, kind, err);
     }
-    TRY(dinm_agree_all(group, status, err));
-    if (group->rank > 0) {
-        TRY(dinm_train_send(group, 0, place, sizeof place, err));
-        return dinm_train_send(group, 0, m->flat, m->n_params * sizeof *m->flat, err);
-    }
-    memcpy(*owned, m->flat, m->n_params * sizeof *m->flat);
-    for (int stage = 1; stage < group->size; stage++) {
-        TRY(dinm_train_receive(group, stage, place, sizeof place, err));
-        TRY(dinm_train_receive(group, stage, *owned + place[0], place[1] * sizeof **owned, err));
-    }
+    status = dinm_train_write(&t->settings, &t->model, &gather, &t->data, &t->held_out, result,
+                              &t->watch.losses, err);
+    const int rest = dinm_train_gather_rest(&gather, err);
+    status = rest < status ? rest : status;
 out:
+    dinm_train_gather_close(&gather);
     return status;
 }
 
-/* Collective. Rank 0 writes the output folder. */
+/* Collective. */
 static int save_all(struct dinm_trainer *t, const struct dinm_train_result *result,
                     struct dinm_error *err)
 {
-    const float *whole = NULL;
-    float *owned = NULL;
-    int status = t->status;
-    if (t->place.peers.rank == 0) {
-        const int gathered = gather_all(t, &whole, &owned, err);
-        status = gathered < status ? gathered : status;
-    }
-    if (t->place.grid.rank == 0 && status == DINM_OK) {
-        status = dinm_train_write(&t->settings, &t->model, whole, &t->data, &t->held_out, result,
-                                  &t->watch.losses, err);
-    }
-    free(owned);
+    const int status = t->place.peers.rank == 0 ? write_all(t, result, err) : DINM_OK;
     return dinm_agree_all(&t->place.grid, status, err);
 }
 

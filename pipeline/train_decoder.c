@@ -122,6 +122,7 @@ static int take_place(struct dinm_train_model *m, struct decoder *d, struct dinm
         m->n_tensors = range.n_tensors;
         m->first_param = range.first_param;
         m->first_tensor = range.first_tensor;
+        m->n_all_tensors = dinm_weights_n_tensors(config);
         m->n_all_params = dinm_weights_n_params(config);
     }
     free(first);
@@ -203,15 +204,13 @@ static struct dinm_param param(const struct dinm_train_model *m, size_t index)
     return p;
 }
 
-static int write_decoder(const struct dinm_train_model *m, const float *flat, const char *folder,
-                         enum dinm_dtype dtype, struct dinm_error *err)
+static struct dinm_param whole_param(const struct dinm_train_model *m, size_t index)
 {
     const struct decoder *d = m->state;
-    return dinm_weights_write_flat(folder, flat, &d->slice.config, dtype, err);
+    return dinm_weights_param(&d->slice.config, index);
 }
 
-const struct dinm_train_kind dinm_train_decoder = {open_decoder, close_decoder, param,
-                                                   write_decoder};
+const struct dinm_train_kind dinm_train_decoder = {open_decoder, close_decoder, param, whole_param};
 
 static size_t loss_tokens(const struct dinm_train_record *record)
 {

@@ -61,6 +61,7 @@ static int take_place(struct dinm_train_model *m, struct classifier *c, struct d
         m->n_tensors = range.n_tensors;
         m->first_param = range.first_param;
         m->first_tensor = range.first_tensor;
+        m->n_all_tensors = dinm_encoder_n_tensors(&c->config);
         m->n_all_params = dinm_encoder_n_params(&c->config);
     }
     free(first);
@@ -107,15 +108,13 @@ static struct dinm_param param(const struct dinm_train_model *m, size_t index)
     return p;
 }
 
-static int write_encoder(const struct dinm_train_model *m, const float *flat, const char *folder,
-                         enum dinm_dtype dtype, struct dinm_error *err)
+static struct dinm_param whole_param(const struct dinm_train_model *m, size_t index)
 {
     const struct classifier *c = m->state;
-    return dinm_encoder_write_flat(folder, flat, &c->config, dtype, err);
+    return dinm_encoder_param(&c->config, index);
 }
 
-const struct dinm_train_kind dinm_train_encoder = {open_encoder, close_encoder, param,
-                                                   write_encoder};
+const struct dinm_train_kind dinm_train_encoder = {open_encoder, close_encoder, param, whole_param};
 
 /* {"text": ..., "label": n}. A long text keeps its beginning and its last special token. */
 static int read_classify(struct dinm_train_data *data, struct dinm_json line,

@@ -67,12 +67,11 @@ out:
 /* train.json: what was asked for, what was read, and where it ended. No times and no ranks: it is
  * the same however the job was run. */
 static int describe(struct dinm_buffer *b, const struct dinm_train_settings *s,
-                    const struct dinm_train_model *m, const float *flat,
+                    const struct dinm_train_model *m, uint64_t digest,
                     const struct dinm_train_data *data, const struct dinm_train_data *held_out,
                     const struct dinm_train_result *result, struct dinm_error *err)
 {
     int status = DINM_OK;
-    const uint64_t digest = dinm_digest(flat, m->n_all_params * sizeof *flat, 0);
     TRY(dinm_buffer_append_text(b, "{\n  \"settings\": ", err));
     TRY(dinm_train_settings_print(s, b, err));
     TRY(dinm_buffer_append_format(b, err, ",\n  \"n_params\": %zu", m->n_all_params));
@@ -106,13 +105,12 @@ static int write_text(const char *folder, const char *name, const struct dinm_bu
 }
 
 int dinm_train_write(const struct dinm_train_settings *s, const struct dinm_train_model *m,
-                     const float *flat, const struct dinm_train_data *data,
+                     struct dinm_train_gather *g, const struct dinm_train_data *data,
                      const struct dinm_train_data *held_out, const struct dinm_train_result *result,
                      const struct dinm_buffer *losses, struct dinm_error *err)
 {
     int status = DINM_OK;
     struct dinm_buffer summary = {0};
-    TRY(describe(&summary, s, m, flat, data, held_out, result, err));
     if (s->config != NULL) {
         TRY(copy_config(s->config, s->out, err));
     } else {
@@ -121,7 +119,9 @@ int dinm_train_write(const struct dinm_train_settings *s, const struct dinm_trai
     TRY(copy_file(s->tokenizer, "tokenizer.json", s->out, true, err));
     TRY(copy_file(s->tokenizer, "tokenizer_config.json", s->out, false, err));
     TRY(copy_file(s->tokenizer, "special_tokens_map.json", s->out, false, err));
-    TRY(s->objective->kind->write(m, flat, s->out, s->dtype, err));
+    TRY(dinm_weights_write_from(s->out, g->params, m->n_all_tensors, s->dtype,
+                                dinm_train_gather_next, g, err));
+    TRY(describe(&summary, s, m, dinm_digester_value(g->digester), data, held_out, result, err));
     TRY(write_text(s->out, "loss.csv", losses, err));
     TRY(write_text(s->out, "train.json", &summary, err));
 out:

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "io/digest.h"
 #include "io/json.h"
 #include "io/tokenizer.h"
 #include "model/weights.h"
@@ -122,7 +123,7 @@ struct dinm_train_model {
     float *flat;                      /* owns: [n_params], the weights that training updates */
     size_t n_params, n_tensors;       /* of this stage */
     size_t first_tensor, first_param; /* within the whole */
-    size_t n_all_params;
+    size_t n_all_params, n_all_tensors;
     size_t max_tokens, n_vocab, n_labels;
     /* Weights that the first and the last of several stages use, as a tied embedding: on the first
      * within flat, on the last a copy, elsewhere NULL. */
@@ -139,9 +140,8 @@ struct dinm_train_kind {
     void (*close)(struct dinm_train_model *m);
     /* Tensor of this stage; its offset is within m->flat. */
     struct dinm_param (*param)(const struct dinm_train_model *m, size_t index);
-    /* Writes the whole model; flat: [n_all_params]. */
-    int (*write)(const struct dinm_train_model *m, const float *flat, const char *folder,
-                 enum dinm_dtype dtype, struct dinm_error *err);
+    /* Tensor of the whole model. */
+    struct dinm_param (*whole_param)(const struct dinm_train_model *m, size_t index);
 };
 
 struct dinm_train_score {
@@ -228,15 +228,36 @@ int dinm_train_score_all(const struct dinm_train_place *place, const struct dinm
 
 /* ---- output ---- */
 
+/* All stages' weights, tensor by tensor, on rank 0. */
+struct dinm_train_gather {
+    const struct dinm_train_model *model; /* borrows */
+    struct dinm_param *params;            /* owns: [n_all_tensors] */
+    float *room;                          /* owns: the largest tensor; with several stages */
+    struct dinm_digester *digester;       /* owns: of all floats handed out */
+    int stage;                            /* whose tensors come now, up to the one before `end` */
+    size_t end, n_taken;
+};
+/* Local. */
+int dinm_train_gather_open(struct dinm_train_gather *g, const struct dinm_train_model *m,
+                           const struct dinm_train_kind *kind, struct dinm_error *err);
+void dinm_train_gather_close(struct dinm_train_gather *g);
+/* Rank 0. context: a gather; tensors in order, each once. */
+dinm_weights_source dinm_train_gather_next;
+/* Rank 0. Takes what is left, so that nobody waits after a failure. */
+int dinm_train_gather_rest(struct dinm_train_gather *g, struct dinm_error *err);
+/* The other roots. Sends this stage's tensors. */
+int dinm_train_gather_send(const struct dinm_train_model *m, const struct dinm_train_kind *kind,
+                           struct dinm_error *err);
+
 struct dinm_train_result {
     int64_t step; /* steps done */
     double loss;  /* of the last step */
     struct dinm_train_score held_out;
 };
-/* Rank 0. Writes the whole output folder; each file appears under its name when complete. flat:
- * [n_all_params]. */
+/* Rank 0. Writes the whole output folder; each file appears under its name when complete. The
+ * weights are taken from g. */
 int dinm_train_write(const struct dinm_train_settings *s, const struct dinm_train_model *m,
-                     const float *flat, const struct dinm_train_data *data,
+                     struct dinm_train_gather *g, const struct dinm_train_data *data,
                      const struct dinm_train_data *held_out, const struct dinm_train_result *result,
                      const struct dinm_buffer *losses, struct dinm_error *err);
 

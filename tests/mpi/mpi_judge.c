@@ -77,6 +77,7 @@ static void check_same(const struct files *f, const struct dinm_verdict *whole)
 static void check_memory(const struct files *f, const struct dinm_verdict *whole, int poor)
 {
     int hit = 1, n_hit = 0;
+    MPI_Allreduce(MPI_IN_PLACE, &n_failures, 1, MPI_INT, MPI_MAX, comm); /* all or nobody goes on */
     for (size_t nth = 1; hit && n_failures == 0; nth += 1 + nth / 4) {
         struct dinm_judge_model m = {0};
         struct dinm_error failure = {0}, err = {0};

@@ -113,6 +113,28 @@ static void test_refusals_all(void)
     }
 }
 
+/* Rank 0 cannot write a file before, or the one with, the weights: nobody waits for it. */
+static void test_blocked_all(void)
+{
+    static const char *const jobs[] = {"blocked", "blocked_too"};
+    static const char *const in_the_way[] = {"blocked/out/config.json/a",
+                                             "blocked_too/out/model.safetensors/a"};
+    static const char *const words[] = {"out/config.json", "out/model.safetensors"};
+    for (size_t i = 0; i < 2; i++) {
+        struct dinm_error err = {0};
+        char text[1024];
+        if (rank == 0) {
+            snprintf(text, sizeof text, "\"config\": \"../tied/config.json\", %s, \"stages\": %d",
+                     rest, size < 7 ? size : 1);
+            write_job(jobs[i], "lm", text);
+            EXPECT(fixture_folder(folder, in_the_way[i]));
+        }
+        MPI_Barrier(MPI_COMM_WORLD);
+        EXPECT(train_all(MPI_COMM_WORLD, jobs[i], &err) == DINM_FAILED);
+        EXPECT_WORDS(err.text, words[i]);
+    }
+}
+
 /* ---- a trainer made by hand ---- */
 
 /* Who fails, and when: in the call of this number. */
@@ -273,6 +295,7 @@ int main(int argc, char **argv)
     start_all(&argc, &argv);
     test_same_bytes_all();
     test_refusals_all();
+    test_blocked_all();
     test_stages_all();
     return finish_all();
 }

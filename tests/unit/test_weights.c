@@ -407,6 +407,59 @@ static void test_fused_parts(void **state)
     assert_int_equal(n_parts, 3);
 }
 
+/* Gives a flat array's tensors until the one that is said to fail. */
+struct failing_source {
+    const float *flat;
+    size_t bad, n_asked;
+};
+
+static int give_or_fail(void *context, size_t i, const struct dinm_param *param,
+                        const float **values, struct dinm_error *err)
+{
+    struct failing_source *s = context;
+
+    assert_int_equal(i, s->n_asked++); /* in order, each once */
+    *values = s->flat + param->offset;
+    return i == s->bad ? dinm_fail(err, DINM_FAILED, "tensor %zu is gone", i) : DINM_OK;
+}
+
+static void test_source(void **state)
+{
+    const struct dinm_config c = small_config(false, 2);
+    const size_t n = dinm_weights_n_tensors(&c), n_params = dinm_weights_n_params(&c);
+    float *flat = random_flat(&c, 8), *back = zeros(n_params);
+    struct dinm_param params[64];
+    char *folder = new_folder();
+    struct dinm_checkpoint checkpoint = {0};
+
+    (void)state;
+    assert_true(n <= 64);
+    for (size_t i = 0; i < n; i++) {
+        params[i] = dinm_weights_param(&c, i);
+    }
+    for (size_t bad = 0; bad <= n; bad++) {
+        struct failing_source source = {flat, bad, 0};
+        struct dinm_error err = {0};
+        const int status =
+            dinm_weights_write_from(folder, params, n, DINM_F32, give_or_fail, &source, &err);
+
+        if (bad < n) {
+            assert_failed(status, DINM_FAILED, &err, "is gone");
+            assert_int_equal(source.n_asked, bad + 1);
+            assert_int_equal(count_names(folder), 0);
+            continue;
+        }
+        assert_ok(status, &err);
+        assert_ok(dinm_checkpoint_open(&checkpoint, folder, &err), &err);
+        assert_ok(dinm_weights_load_flat(back, &c, 0, c.n_layers, &checkpoint, &err), &err);
+        assert_same_bits(back, flat, n_params);
+    }
+    dinm_checkpoint_close(&checkpoint);
+    remove_folder(folder);
+    free(flat);
+    free(back);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -414,7 +467,7 @@ int main(void)
         cmocka_unit_test(test_ranges),      cmocka_unit_test(test_init),
         cmocka_unit_test(test_files),       cmocka_unit_test(test_refused),
         cmocka_unit_test(test_misaligned),  cmocka_unit_test(test_edited_names),
-        cmocka_unit_test(test_fused_parts),
+        cmocka_unit_test(test_fused_parts), cmocka_unit_test(test_source),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
