@@ -11,12 +11,16 @@
 int dinm_command_open_tokenizer(struct dinm_tokenizer **t, const char *folder,
                                 struct dinm_error *err)
 {
-    char *path = dinm_path_join(folder, "tokenizer.json", err);
-    if (path == NULL) {
-        return DINM_FAILED;
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model", "vocab.json"};
+    bool there = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !there; i++) {
+        char *path = dinm_path_join(folder, names[i], err);
+        if (path == NULL) {
+            return DINM_FAILED;
+        }
+        there = dinm_path_exists(path);
+        free(path);
     }
-    bool there = dinm_path_exists(path);
-    free(path);
     return there ? dinm_tokenizer_open(t, folder, err) : DINM_OK;
 }
 
@@ -81,7 +85,7 @@ static int read_prompt(struct dinm_prompted *p, const struct dinm_args *args, co
         TRY(parse_ids(list, &p->prompt, err));
     } else if (p->tokenizer == NULL) {
         TRY(dinm_fail(err, DINM_FAILED,
-                      "%s has no tokenizer.json to read --prompt with: use --prompt-ids", folder));
+                      "%s has no tokenizer to read --prompt with: use --prompt-ids", folder));
     } else {
         TRY(dinm_tokenizer_encode(p->tokenizer, p->text, strlen(p->text),
                                   dinm_command_encode_options(args), &p->prompt, err));

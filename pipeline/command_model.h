@@ -10,7 +10,7 @@
 /* A model, a prompt, and an edit if one was given. */
 struct dinm_prompted {
     struct dinm_slice slice;          /* owns: all layers */
-    struct dinm_tokenizer *tokenizer; /* owns; NULL if the folder has no tokenizer.json */
+    struct dinm_tokenizer *tokenizer; /* owns; NULL if the folder has none */
     const char *text;                 /* borrows: --prompt; NULL with --prompt-ids */
     struct dinm_ids prompt;           /* owns: at least one, within the vocabulary */
     float *down;                      /* owns: the edited matrix; NULL without --delta */
@@ -22,7 +22,7 @@ int dinm_prompted_open(struct dinm_prompted *p, const struct dinm_args *args,
                        struct dinm_error *err);
 void dinm_prompted_close(struct dinm_prompted *p);
 
-/* The folder's tokenizer; *t stays NULL if there is no tokenizer.json. */
+/* The folder's tokenizer; *t stays NULL if there is none in any form. */
 int dinm_command_open_tokenizer(struct dinm_tokenizer **t, const char *folder,
                                 struct dinm_error *err);
 /* --control and --no-special. */

@@ -79,7 +79,7 @@ static int put_tokenizer(const char *folder, struct dinm_buffer *out, struct din
     struct dinm_tokenizer *t = NULL;
     TRY(dinm_command_open_tokenizer(&t, folder, err));
     if (t == NULL) {
-        TRY(dinm_buffer_append_text(out, "  tokenizer     none (no tokenizer.json)\n", err));
+        TRY(dinm_buffer_append_text(out, "  tokenizer     none\n", err));
     } else {
         TRY(dinm_buffer_append_format(out, err, "  tokenizer     %zu ids",
                                       dinm_tokenizer_n_vocab(t)));

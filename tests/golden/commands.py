@@ -72,7 +72,7 @@ def check_without_tokenizer(folder):
     words = ["generate", "--model", model, "--max-new", 5]
     assert json.loads(run(*words, "--prompt-ids", "256,65,66", "--json")) == {"ids": want, "text": None}
     assert run(*words, "--prompt-ids", "256,65,66") == ",".join(map(str, want)) + "\n"
-    assert "has no tokenizer.json" in run(*words, "--prompt", "x", status=1)
+    assert "has no tokenizer to read" in run(*words, "--prompt", "x", status=1)
     assert "is not in the model's vocabulary of 260" in run(*words, "--prompt-ids", "260", status=1)
     for wrong in ("1,,2", "1,", "", "a", "-1", "1.5", "99999999999"):
         assert "--prompt-ids: expected" in run(*words, "--prompt-ids", wrong, status=2), wrong

@@ -21,6 +21,22 @@ if not os.path.isdir(MODELS) or not os.path.exists(PROMPTS):
     sys.exit(77)
 
 
+def check_text(program):
+    """200 greedy tokens from the beginning of text, by the model's own tokenizer."""
+    with open(os.path.join(MODELS, "expected_greedy_200.txt"), "rb") as f:
+        expected = f.read()
+    for dtype in ("f32", "f16", "bf16-sharded"):
+        answer = subprocess.run([program, "generate", "--model", os.path.join(MODELS, "hf-" + dtype),
+                                 "--prompt", "", "--max-new", "200"], check=True,
+                                stdout=subprocess.PIPE).stdout
+        if dtype == "f32":
+            assert answer.strip() == expected.strip(), (answer, expected)
+        else:
+            n = next((i for i, (a, b) in enumerate(zip(answer, expected)) if a != b), len(answer))
+            assert n > 200, f"{dtype}: differs from byte {n} on"
+    print("200 greedy tokens give the peer's text byte for byte")
+
+
 def make_cases(path):
     rows = [r for r in json.load(open(PROMPTS)) if r["response"].strip()]
     rows = rows[:: len(rows) // (2 * N_CASES)]
@@ -67,6 +83,7 @@ def check(build, folder, dtype, cases):
 
 
 def main():
+    check_text(os.path.join(sys.argv[1], "dinm_pipeline"))
     with tempfile.TemporaryDirectory() as folder:
         cases = make_cases(os.path.join(folder, "cases.json"))
         lines = {d: check(sys.argv[1], folder, d, cases) for d in ("f32", "f16", "bf16-sharded")}
