@@ -240,6 +240,7 @@ int dinm_archive_close_all(struct dinm_archive **archive, struct dinm_error *err
     if (a->file >= 0 && H5Fclose(a->file) < 0 && status == DINM_OK) {
         status = dinm_hdf_fail(err, "close the file", a->path);
     }
+    status = status < 0 ? status : dinm_hdf_check_closed(a->path, err);
     status = agree_all(a->comm, status, err);
     MPI_Comm_free(&a->comm);
     free(a->room);

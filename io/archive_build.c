@@ -300,5 +300,5 @@ out:
         status = dinm_hdf_fail(err, "close the file", path);
     }
     dinm_hdf_close(&access);
-    return status;
+    return status < 0 ? status : dinm_hdf_check_closed(path, err);
 }

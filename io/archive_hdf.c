@@ -25,7 +25,7 @@ static herr_t keep_innermost(unsigned n, const H5E_error2_t *entry, void *text)
 }
 
 /* HDF5 keeps what it could not close, and falls over it when it is shut down. */
-static bool failed;
+static bool failed, unclosed;
 
 bool dinm_archive_has_failed(void)
 {
@@ -43,10 +43,18 @@ int dinm_hdf_fail(struct dinm_error *err, const char *what, const char *path)
 
 void dinm_hdf_close(hid_t *id)
 {
-    if (*id > 0) {
-        H5Idec_ref(*id);
+    if (*id > 0 && H5Idec_ref(*id) < 0) {
+        H5Eclear2(H5E_DEFAULT);
+        failed = unclosed = true;
     }
     *id = -1;
+}
+
+int dinm_hdf_check_closed(const char *path, struct dinm_error *err)
+{
+    return unclosed ? dinm_fail(err, DINM_FAILED,
+                                "%s: HDF5 could not write all of it: the disk may be full", path)
+                    : DINM_OK;
 }
 
 hid_t dinm_hdf_float_type(bool half)

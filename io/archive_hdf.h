@@ -42,8 +42,10 @@ void dinm_hdf_quiet(void);
 /* "<path>: cannot <what>: <HDF5's innermost message>"; DINM_FAILED. Empties HDF5's error stack. */
 int dinm_hdf_fail(struct dinm_error *err, const char *what, const char *path);
 
-/* Closes the identifier of any kind; safe below 0, and twice. */
+/* Closes the identifier of any kind; safe below 0, and twice. What HDF5 still had to write may fail
+ * here: whoever closes a file asks dinm_hdf_check_closed before calling it whole. */
 void dinm_hdf_close(hid_t *id);
+int dinm_hdf_check_closed(const char *path, struct dinm_error *err);
 
 /* File type of a value: IEEE binary16 or binary32, little-endian, as NumPy's float16 and float32.
  * To be closed. */

@@ -93,9 +93,12 @@ static int take_edit(struct edit_batch *b, const struct dinm_item *item, struct 
 {
     struct edited_case *e = &b->cases[item->task - 1];
     size_t n = 3 * (size_t)item->step;
-    if (item->error.status < 0) {
+    if (item->error.status < 0 && item->own_failure) {
         e->failure = item->error;
         return DINM_OK;
+    }
+    if (item->error.status < 0) {
+        return dinm_fail(err, item->error.status, "%s", item->error.text);
     }
     e->losses = dinm_alloc(n, sizeof *e->losses, "losses", err);
     if (e->losses == NULL) {

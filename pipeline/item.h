@@ -49,6 +49,7 @@ struct dinm_item {
     uint64_t place;    /* LOCATE: case in the archive; EDIT: number in the delta's file name */
     uint64_t n_sequences, n_ids, n_values, n_rows, width;
     struct dinm_error error; /* why it failed; an item that failed does nothing more */
+    uint64_t own_failure;    /* EDIT, 1: the numbers of this case made it fail, not the machine */
     struct dinm_item *next;  /* in a queue of one process; means nothing to others */
 };
 

@@ -155,8 +155,11 @@ static int end_edit(struct dinm_stage *stage, struct dinm_part *part,
     TRY(forget != NULL ? DINM_OK : DINM_FAILED);
     forget->task = task;
     TRY(dinm_stage_tell_on(stage, &forget, err));
+    if (result->error.status == DINM_OK && dinm_part_check(part, &result->error) < 0) {
+        result->own_failure = 1;
+    }
     if (result->error.status == DINM_OK &&
-        dinm_part_check(stage, part, &result->error) == DINM_OK) {
+        dinm_part_save(stage, part, &result->error) == DINM_OK) {
         struct dinm_edit edit = {.layer = (size_t)result->layer, .down = o->down};
         memcpy(dinm_item_values(result), o->losses, 3 * o->n_losses * sizeof *o->losses);
         result->step = o->n_losses;

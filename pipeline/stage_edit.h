@@ -65,8 +65,10 @@ void dinm_part_apply(const struct dinm_stage *stage, const struct dinm_part *par
 /* Owner: one optimiser step; dy: [n_back][d_model] is the gradient behind the product. */
 void dinm_part_learn(const struct dinm_stage *stage, struct dinm_part *part, const float *dy,
                      int64_t step);
-/* Owner: checks the matrix, saves its delta where edit.save asks for it. */
-int dinm_part_check(const struct dinm_stage *stage, const struct dinm_part *part,
-                    struct dinm_error *err);
+/* Owner: whether losses and matrix are finite numbers. */
+int dinm_part_check(const struct dinm_part *part, struct dinm_error *err);
+/* Owner: saves the matrix's delta where edit.save asks for it. */
+int dinm_part_save(const struct dinm_stage *stage, const struct dinm_part *part,
+                   struct dinm_error *err);
 
 #endif

@@ -121,10 +121,13 @@ void dinm_part_learn(const struct dinm_stage *stage, struct dinm_part *part, con
 }
 
 /* OUT/edits/case-NNNNNN.safetensors: the difference to the matrix's own values, float32. */
-static int save_delta(const struct dinm_stage *stage, const struct dinm_part *part,
-                      struct dinm_error *err)
+int dinm_part_save(const struct dinm_stage *stage, const struct dinm_part *part,
+                   struct dinm_error *err)
 {
     int status = DINM_OK;
+    if (!stage->settings->edit.save) {
+        return DINM_OK;
+    }
     const struct dinm_matrix *own = own_matrix(stage, part);
     size_t n = own->n_out * own->n_in;
     struct dinm_buffer path = {0};
@@ -163,8 +166,7 @@ static bool all_finite(const float *x, size_t n)
     return i == n;
 }
 
-int dinm_part_check(const struct dinm_stage *stage, const struct dinm_part *part,
-                    struct dinm_error *err)
+int dinm_part_check(const struct dinm_part *part, struct dinm_error *err)
 {
     int status = DINM_OK;
     const struct dinm_part_owner *o = &part->owner;
@@ -174,9 +176,6 @@ int dinm_part_check(const struct dinm_stage *stage, const struct dinm_part *part
     if (!all_finite(o->w, o->down.n_out * o->down.n_in)) {
         TRY(dinm_fail(err, DINM_FAILED,
                       "its edited matrix holds values that are not finite numbers"));
-    }
-    if (stage->settings->edit.save) {
-        TRY(save_delta(stage, part, err));
     }
 out:
     return status;

@@ -382,6 +382,7 @@ static void expect_failure(const struct world *w, const char *reason)
 
     assert_int_equal(o.failure.status, DINM_FAILED);
     assert_non_null(strstr(o.failure.text, reason));
+    assert_int_equal(o.item->own_failure, 1);
     assert_null(dinm_stage_find_edit(&o.stage, 9));
     assert_null(o.stage.parts);
     outcome_free(&o);
