@@ -8,7 +8,7 @@ packages="gcc libc6-dev cmake ninja-build pkg-config openmpi-bin libopenmpi-dev 
 libopenblas-openmp-dev libcjson-dev libpcre2-dev libutf8proc-dev libxxhash-dev"
 if [ "$kind" = test ]; then
     packages="$packages libcmocka-dev hdf5-tools valgrind clang libclang-rt-dev libomp-dev python3
-python3-numpy python3-h5py python3-torch"
+python3-numpy python3-h5py python3-torch iproute2 procps"
 fi
 
 say() { printf '%s\n' "$*" >&2; }

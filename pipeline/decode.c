@@ -82,11 +82,6 @@ out:
     return status;
 }
 
-size_t dinm_decode_n_open(const struct dinm_decode *d)
-{
-    return d->n_open;
-}
-
 int dinm_decode_add(struct dinm_decode *d, const struct dinm_request *r, struct dinm_ids *answer,
                     struct dinm_error *err)
 {

@@ -36,8 +36,6 @@ int dinm_decode_add(struct dinm_decode *d, const struct dinm_request *request,
 int dinm_decode_go(struct dinm_decode *d, struct dinm_error *err);
 /* An item of kind READ is back; takes it. */
 int dinm_decode_take(struct dinm_decode *d, struct dinm_item *item, struct dinm_error *err);
-/* Requests not yet answered. */
-size_t dinm_decode_n_open(const struct dinm_decode *d);
 
 /* All of it for n requests; answers: [n]. */
 int dinm_generate(const struct dinm_generator *g, struct dinm_stage *stage,

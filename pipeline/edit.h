@@ -30,13 +30,13 @@ int dinm_target_constraint(struct dinm_target *t, const struct dinm_tokenizer *t
                            size_t n_positions, struct dinm_error *err);
 
 /* Driver. Starts the edit of `layer` on its way under the number `task` (above 0), by which its
- * matrix is used afterwards; place: the number in the delta's file name. */
+ * matrix is used afterwards; place: the number in the delta's file name. An item of kind EDIT comes
+ * back: item->error says why the edit failed (item->own_failure: by its own numbers); otherwise
+ * item->step losses are its values, [total, edit, constraint] before each step. */
 int dinm_edit_ask(struct dinm_stage *stage, const struct dinm_target *edit,
                   const struct dinm_target *constraint, size_t layer, uint64_t task,
                   uint64_t place, struct dinm_error *err);
 /* False for methods that change no weights. */
 bool dinm_edit_is_wanted(const struct dinm_settings *s);
-/* Driver. The item of kind EDIT that came back: item->error is the edit's own failure; otherwise
- * item->step losses were logged, [total, edit, constraint] before each step. */
 
 #endif
