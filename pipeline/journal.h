@@ -1,5 +1,6 @@
 /* What has been done, on disk: append-only files OUT/journal/group-NNNNNN.log of records
- * (pipeline/journal_record.h), one file per group, called by its driver's rank. The truth from which all results are made.
+ * (pipeline/journal_record.h), one file per group, called by its driver's rank. The truth from
+ * which all results are made.
  *
  * OUT/journal/id.json says which job it belongs to; OUT/journal/lock is locked by rank 0 while a
  * run works there, and by nobody once that run is gone, however it ended. On a network file system
