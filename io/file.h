@@ -33,6 +33,10 @@ int dinm_writer_append(struct dinm_writer *w, const void *bytes, size_t n_bytes,
 int dinm_writer_commit(struct dinm_writer *w, struct dinm_error *err);
 void dinm_writer_close(struct dinm_writer *w);
 
+/* Removes what writers of killed processes left in the folder (NAME.NUMBER-NUMBER.tmp). Nobody may
+ * be writing there. A folder that is not there has none. */
+int dinm_folder_clear_temporaries(const char *folder, struct dinm_error *err);
+
 /* A read-only mapping of a regular file. While it is open the file must not be made shorter:
  * reading where it ended before raises SIGBUS. */
 struct dinm_map {

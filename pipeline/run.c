@@ -67,6 +67,23 @@ static int open_journal_all(struct run *r, struct dinm_error *err)
                                  sizeof parts / sizeof *parts, r->options->fresh, err);
 }
 
+/* Rank 0. What the writers of a killed run left behind: nobody else writes into these folders while
+ * the journal's lock is ours. */
+static int clear_leftovers(const struct run *r, struct dinm_error *err)
+{
+    static const char *const folders[] = {".", "edits", "journal"};
+    int status = DINM_OK;
+    char *path = NULL;
+    for (size_t i = 0; r->job.journal.lock_fd >= 0 && i < sizeof folders / sizeof *folders; i++) {
+        free(path);
+        path = dinm_path_join(r->job.settings->run.out, folders[i], err);
+        TRY(path ? dinm_folder_clear_temporaries(path, err) : DINM_FAILED);
+    }
+out:
+    free(path);
+    return status;
+}
+
 /* One phase over all ranks; its records stay in the job. */
 static int run_phase_all(struct run *r, struct dinm_phase_plan plan, struct dinm_error *err)
 {
@@ -351,7 +368,10 @@ int dinm_run_all(MPI_Comm comm, const struct dinm_settings *settings,
     TRY(open_journal_all(&r, err));
     TRY(dinm_watchdog_open_all(&r.watchdog, &r.job.grid, r.job.journal.folder,
                                settings->run.patience_s, dinm_stop_hung, err));
-    status = r.job.grid.rank == 0 ? write_settings(settings, err) : DINM_OK;
+    if (r.job.grid.rank == 0) {
+        status = clear_leftovers(&r, err);
+        status = status < 0 ? status : write_settings(settings, err);
+    }
     TRY(dinm_agree_all(&r.job.grid, status, err));
     TRY(run_model_phases_all(&r, err));
     if (wanted(&r, DINM_JUDGE) || wanted(&r, DINM_REPORT)) {

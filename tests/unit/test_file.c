@@ -130,6 +130,30 @@ static void stale_temporary_is_not_touched(void **state)
     remove_folder(folder);
 }
 
+/* What a killed writer leaves goes; names that only look like it stay. */
+static void temporaries_of_the_dead_are_removed(void **state)
+{
+    static const char *const kept[] = {"f",        "f.tmp",    "f.1-.tmp",    ".1-2.tmp",
+                                       "f.-2.tmp", "f1-2.tmp", "f.1-2.tmp.h5"};
+    enum { N_KEPT = sizeof kept / sizeof *kept };
+    char *folder = new_folder();
+    struct dinm_error err = {0};
+
+    (void)state;
+    for (size_t i = 0; i < N_KEPT; i++) {
+        free(write_text(folder, kept[i], "text"));
+    }
+    free(write_text(folder, "f.1234567-0.tmp", "te"));
+    free(write_text(folder, "job.json.21-17.tmp", ""));
+    assert_int_equal(count_names(folder), N_KEPT + 2);
+    assert_ok(dinm_folder_clear_temporaries(folder, &err), &err);
+    assert_int_equal(count_names(folder), N_KEPT);
+    remove_folder(folder);
+    assert_ok(dinm_folder_clear_temporaries("/tmp/there is no such folder", &err), &err);
+    assert_failed(dinm_folder_clear_temporaries("/proc/self/cmdline", &err), DINM_FAILED, &err,
+                  "/proc/self/cmdline");
+}
+
 /* Whatever system call fails, the old file or the new one is there, whole, and nothing else. */
 static void failing_calls_while_writing(void **state)
 {
@@ -321,6 +345,7 @@ int main(void)
         cmocka_unit_test(wrong_paths_are_named),
         cmocka_unit_test(unfinished_writing_leaves_no_trace),
         cmocka_unit_test(stale_temporary_is_not_touched),
+        cmocka_unit_test(temporaries_of_the_dead_are_removed),
         cmocka_unit_test(failing_calls_while_writing),
         cmocka_unit_test(failing_calls_while_reading),
         cmocka_unit_test(failing_calls_while_mapping),
