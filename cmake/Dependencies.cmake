@@ -42,6 +42,17 @@ function(dinm_module name module what package)
 endfunction()
 
 dinm_module(blas openblas "OpenBLAS" libopenblas-openmp-dev)
+# Debian's SLEEF brings no pkg-config file.
+find_path(SLEEF_INCLUDE_DIR sleef.h)
+find_library(SLEEF_LIBRARY sleef)
+if(NOT SLEEF_INCLUDE_DIR OR NOT SLEEF_LIBRARY)
+  dinm_missing("SLEEF (vector mathematics)" libsleef-dev)
+endif()
+add_library(dinm_sleef INTERFACE)
+add_library(dinm::sleef ALIAS dinm_sleef)
+target_link_libraries(dinm_sleef INTERFACE ${SLEEF_LIBRARY})
+target_include_directories(dinm_sleef SYSTEM INTERFACE ${SLEEF_INCLUDE_DIR})
+
 dinm_module(cjson libcjson "cJSON" libcjson-dev)
 dinm_module(pcre2 "libpcre2-8>=10.40" "PCRE2 (10.40 or newer)" libpcre2-dev)
 dinm_module(xxhash libxxhash "xxHash" libxxhash-dev)

@@ -5,7 +5,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 packages="gcc libc6-dev cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev
-libopenblas-openmp-dev libcjson-dev libpcre2-dev libutf8proc-dev libxxhash-dev"
+libopenblas-openmp-dev libsleef-dev libcjson-dev libpcre2-dev libutf8proc-dev libxxhash-dev"
 if [ "$kind" = test ]; then
     packages="$packages libcmocka-dev hdf5-tools valgrind clang libclang-rt-dev libomp-dev python3
 python3-numpy python3-h5py python3-torch iproute2 procps"

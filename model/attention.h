@@ -1,4 +1,4 @@
-/* Scaled dot-product attention of one sequence, grouped-query, with masks.
+/* Scaled dot-product attention, grouped-query, with masks; sequence by sequence.
  *
  * out_i = sum_j softmax_j(q_i k_j / sqrt(d_head)) v_j over the keys j that row i may see. */
 #ifndef DINM_MODEL_ATTENTION_H
@@ -11,7 +11,7 @@ struct dinm_attention {
     size_t n_rows; /* queries: the last n_rows of the n_keys positions */
     size_t n_keys;
     size_t n_heads, n_kv_heads, d_head;
-    bool causal; /* row i sees keys up to its own position */
+    bool causal;   /* row i sees keys up to its own position */
     size_t window; /* with causal: and of these the last `window` alone; 0: all */
     /* Keys outside [key_first, key_last) are padding and never seen; 0 and n_keys: none. A row
      * that sees no key at all attends uniformly to all n_keys (as Hugging Face's additive masks
@@ -23,10 +23,18 @@ struct dinm_attention {
  * depend on n_rows. */
 size_t dinm_attention_scratch(const struct dinm_attention *a);
 
-/* out: [n_rows][n_heads][d_head]; q: the same; k, v: [n_keys][n_kv_heads][d_head].
- * A row depends on its own q and the keys it sees alone (not on n_rows). */
-void dinm_attention_forward(float *out, const float *q, const float *k, const float *v,
-                            const struct dinm_attention *a, float *scratch);
+/* Many sequences of the same heads. Borrows everything for the call. */
+struct dinm_attention_call {
+    struct dinm_attention shape;
+    float *out;         /* [n_rows][n_heads][d_head] */
+    const float *q;     /* the same */
+    const float *k, *v; /* [n_keys][n_kv_heads][d_head] */
+};
+
+/* A row depends on its own q and the keys it sees alone (not on n_rows, nor on the other calls).
+ * scratch: as much as the call with the most keys needs. */
+void dinm_attention_forward(const struct dinm_attention_call *calls, size_t n_calls,
+                            float *scratch);
 
 /* dq: written; dk, dv: accumulated. Needs n_rows = n_keys (no cache). Probabilities are computed
  * again from q and k. */

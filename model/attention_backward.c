@@ -6,6 +6,7 @@
 #include <string.h>
 #include "model/attention.h"
 #include "model/attention_reach.h"
+#include "model/kernel.h"
 #include "model/threads.h"
 
 enum { TILE = 64 }; /* queries in one product */
@@ -49,32 +50,37 @@ static struct room make_room(const struct dinm_attention *a, float *scratch)
 /* Scores to probabilities over the reach, 0 elsewhere. */
 static void softmax(float *p, struct dinm_reach reach, size_t n_keys)
 {
-    float largest = -INFINITY;
-    double sum = 0.0;
+    const size_t n = reach.last - reach.first;
+    float *seen = p + reach.first;
 
-    for (size_t j = reach.first; j < reach.last; j++) {
-        p[j] = reach.uniform ? 0.0f : p[j];
-        largest = p[j] > largest ? p[j] : largest;
+    memset(p, 0, reach.first * sizeof *p);
+    memset(seen + n, 0, (n_keys - reach.last) * sizeof *p);
+    if (reach.uniform) {
+        memset(seen, 0, n * sizeof *p);
     }
-    for (size_t j = 0; j < n_keys; j++) {
-        p[j] = j < reach.first || j >= reach.last ? 0.0f : expf(p[j] - largest);
-        sum += (double)p[j];
-    }
-    for (size_t j = 0; j < n_keys; j++) {
-        p[j] = (float)((double)p[j] / sum);
+    const float scale = 1.0f / dinm_kernel()->weigh(seen, n);
+    for (size_t j = 0; j < n; j++) {
+        seen[j] *= scale;
     }
 }
 
 /* dS = P (dP - sum(P dP)) in place of dP; a uniform row does not look at its scores. */
 static void softmax_backward(float *dp, const float *p, bool uniform, size_t n_keys)
 {
-    double dot = 0.0;
+    float dot;
 
+    dinm_kernel()->dot(&(struct dinm_kernel_product){.y = &dot,
+                                                     .x = p,
+                                                     .w = dp,
+                                                     .dtype = DINM_F32,
+                                                     .ld_y = 1,
+                                                     .ld_x = n_keys,
+                                                     .ld_w = n_keys,
+                                                     .n_rows = 1,
+                                                     .n_cols = 1,
+                                                     .n_sum = n_keys});
     for (size_t j = 0; j < n_keys; j++) {
-        dot += (double)p[j] * (double)dp[j];
-    }
-    for (size_t j = 0; j < n_keys; j++) {
-        dp[j] = uniform ? 0.0f : p[j] * (dp[j] - (float)dot);
+        dp[j] = uniform ? 0.0f : p[j] * (dp[j] - dot);
     }
 }
 

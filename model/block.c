@@ -75,7 +75,6 @@ static void attend(const struct dinm_block_call *call, struct dinm_block *b)
 
     for (size_t i = 0; i < call->rows->n_sequences; i++) {
         const struct dinm_sequence *s = &call->rows->sequences[i];
-        const struct dinm_attention a = attention_of(call, s);
         const float *k = b->k + row * d_kv, *v = b->v + row * d_kv;
 
         if (s->kv != NULL) {
@@ -87,10 +86,14 @@ static void attend(const struct dinm_block_call *call, struct dinm_block *b)
             k = s->kv->k + layer;
             v = s->kv->v + layer;
         }
-        dinm_attention_forward(b->attended + row * d_q, b->q + row * d_q, k, v, &a,
-                               call->ws->attention);
+        call->ws->calls[i] = (struct dinm_attention_call){.shape = attention_of(call, s),
+                                                          .out = b->attended + row * d_q,
+                                                          .q = b->q + row * d_q,
+                                                          .k = k,
+                                                          .v = v};
         row += s->n_rows;
     }
+    dinm_attention_forward(call->ws->calls, call->rows->n_sequences, call->ws->attention);
 }
 
 /* Copies what the caller wants to see of [n_rows][d]; `to` may be NULL. */

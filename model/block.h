@@ -2,6 +2,7 @@
 #ifndef DINM_MODEL_BLOCK_H
 #define DINM_MODEL_BLOCK_H
 
+#include "model/attention.h"
 #include "model/slice.h"
 
 /* What one layer's forward pass leaves. In a workspace the same arrays hold the gradients of the
@@ -25,10 +26,12 @@ struct dinm_workspace {
     float *rope;             /* [n_rows][d_head], see rope.h; with rotary positions */
     double *rates;           /* owns: [d_head / 2] */
     size_t n_rates;
-    float *normed;    /* [n_rows][d_model] */
-    float *sum;       /* [n_rows][d_model]: what is added to the residual */
-    float *h;         /* [n_rows][d_ff]: input of W_V */
-    float *attention; /* scratch, see attention.h */
+    float *normed;                     /* [n_rows][d_model] */
+    float *sum;                        /* [n_rows][d_model]: what is added to the residual */
+    float *h;                          /* [n_rows][d_ff]: input of W_V */
+    float *attention;                  /* scratch, see attention.h */
+    struct dinm_attention_call *calls; /* owns: [n_calls], one for each sequence */
+    size_t n_calls;
 };
 
 struct dinm_tape {

@@ -240,9 +240,13 @@ static void forward_layer(const struct dinm_encoder *e, float *y, const struct d
     linear(a->v, a->x, &w[V_WEIGHT], n);
     for (size_t i = 0; i < texts->n_texts; i++) {
         const size_t at = (texts->first[i] - texts->first[0]) * d;
-        struct dinm_attention shape =
-            dinm_encoder_attention(e, texts->first[i + 1] - texts->first[i]);
-        dinm_attention_forward(a->attn + at, a->q + at, a->k + at, a->v + at, &shape, e->scratch);
+        const struct dinm_attention_call call = {
+            .shape = dinm_encoder_attention(e, texts->first[i + 1] - texts->first[i]),
+            .out = a->attn + at,
+            .q = a->q + at,
+            .k = a->k + at,
+            .v = a->v + at};
+        dinm_attention_forward(&call, 1, e->scratch);
     }
     linear(a->sum_mid, a->attn, &w[O_WEIGHT], n);
     add(a->sum_mid, a->x, n * d);

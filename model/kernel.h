@@ -1,5 +1,5 @@
-/* Products of a few rows with a block of a weight matrix: one set of functions per instruction set,
- * all with the same bits.
+/* Products of a few rows with a block of a weight matrix, and functions of many numbers: one set
+ * per instruction set, all with the same bits.
  *
  * The order of every sum is fixed here, not by the machine. Private to model/ and its tests, but
  * for the choice of the variant.
@@ -9,7 +9,9 @@
  * l takes the terms l, l + LANES, ... by fused multiply-add; then the lanes are added: in each four
  * (a + c) + (b + d), and the four sums again so. Block sums are added to y in their order.
  * axpy (the weights of one input element lie side by side): the terms of an element are summed one
- * after the other by fused multiply-add; after RUN terms the sum is added to y. */
+ * after the other by fused multiply-add; after RUN terms the sum is added to y.
+ * exp, erf, tanh are SLEEF's, whose results do not depend on the instruction set (as long as it has
+ * fused multiply-add; plain on a processor without may differ in the last place). */
 #ifndef DINM_MODEL_KERNEL_H
 #define DINM_MODEL_KERNEL_H
 
@@ -49,6 +51,13 @@ struct dinm_kernel {
     void (*axpy)(const struct dinm_kernel_product *p);
     /* to: [n] float32, from: [n] dtype. Exact. */
     void (*widen)(float *to, const void *from, enum dinm_dtype dtype, size_t n);
+    /* y: [n] = f(x), x: [n], off by at most one unit in the last place. y may be x. */
+    void (*exp)(float *y, const float *x, size_t n);
+    void (*erf)(float *y, const float *x, size_t n);
+    void (*tanh)(float *y, const float *x, size_t n);
+    /* p: [n], n > 0, from scores to exp(score - the largest). Returns their sum: lane l takes the
+     * elements l, l + LANES, ...; then the lanes are added as above. */
+    float (*weigh)(float *p, size_t n);
 };
 
 /* The i-th of those this processor can run, fastest first; NULL past the last, which is plain. */

@@ -2,6 +2,7 @@
 #include "model/kernel_variants.h"
 
 #include <immintrin.h>
+#include <sleef.h>
 
 #define KERNEL dinm_kernel_avx2
 #define NAME "avx2"
@@ -13,6 +14,10 @@ enum { WIDTH = 8, PARTS = LANES / WIDTH, DOT_COLS = 2, AXPY_VECS = 2 };
 #define vec_all(a) _mm256_set1_ps(a)
 #define vec_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define vec_add(a, b) _mm256_add_ps(a, b)
+#define vec_max(a, b) _mm256_max_ps(a, b)
+#define vec_exp(a) Sleef_finz_expf8_u10avx2(a)
+#define vec_erf(a) Sleef_finz_erff8_u10avx2(a)
+#define vec_tanh(a) Sleef_finz_tanhf8_u10avx2(a)
 #define vec_load(p) _mm256_loadu_ps(p)
 #define vec_store(p, a) _mm256_storeu_ps(p, a)
 #define load_f32(p) _mm256_loadu_ps(p)

@@ -2,6 +2,7 @@
 #include "model/kernel_variants.h"
 
 #include <immintrin.h>
+#include <sleef.h>
 
 #define KERNEL dinm_kernel_avx512
 #define NAME "avx512"
@@ -13,6 +14,10 @@ enum { WIDTH = 16, PARTS = LANES / WIDTH, DOT_COLS = 4, AXPY_VECS = 4 };
 #define vec_all(a) _mm512_set1_ps(a)
 #define vec_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define vec_add(a, b) _mm512_add_ps(a, b)
+#define vec_max(a, b) _mm512_max_ps(a, b)
+#define vec_exp(a) Sleef_finz_expf16_u10avx512f(a)
+#define vec_erf(a) Sleef_finz_erff16_u10avx512f(a)
+#define vec_tanh(a) Sleef_finz_tanhf16_u10avx512f(a)
 #define vec_load(p) _mm512_loadu_ps(p)
 #define vec_store(p, a) _mm512_storeu_ps(p, a)
 #define load_f32(p) _mm512_loadu_ps(p)

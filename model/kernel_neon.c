@@ -2,6 +2,7 @@
 #include "model/kernel_variants.h"
 
 #include <arm_neon.h>
+#include <sleef.h>
 
 #define KERNEL dinm_kernel_neon
 #define NAME "neon"
@@ -13,6 +14,10 @@ enum { WIDTH = 4, PARTS = LANES / WIDTH, DOT_COLS = 2, AXPY_VECS = 4 };
 #define vec_all(a) vdupq_n_f32(a)
 #define vec_fma(a, b, c) vfmaq_f32(c, a, b)
 #define vec_add(a, b) vaddq_f32(a, b)
+#define vec_max(a, b) vmaxq_f32(a, b)
+#define vec_exp(a) Sleef_finz_expf4_u10advsimd(a)
+#define vec_erf(a) Sleef_finz_erff4_u10advsimd(a)
+#define vec_tanh(a) Sleef_finz_tanhf4_u10advsimd(a)
 #define vec_load(p) vld1q_f32(p)
 #define vec_store(p, a) vst1q_f32(p, a)
 #define load_f32(p) vld1q_f32(p)

@@ -1,6 +1,14 @@
 /* Products in plain C: what the other variants are held against, and what other processors use. */
 #include "model/kernel_variants.h"
 
+/* sleef.h declares what needs fused multiply-add to those only who compile for it; here it is asked
+ * for at run time. */
+#include <math.h>
+#ifndef FP_FAST_FMA
+#define FP_FAST_FMA 1
+#endif
+#include <sleef.h>
+
 #define KERNEL dinm_kernel_plain
 #define NAME "plain"
 #define VEC float
@@ -11,6 +19,10 @@ enum { WIDTH = 1, PARTS = LANES, DOT_COLS = 1, AXPY_VECS = 8 };
 #define vec_all(a) (a)
 #define vec_fma(a, b, c) fmaf(a, b, c)
 #define vec_add(a, b) ((a) + (b))
+#define vec_max(a, b) ((a) > (b) ? (a) : (b))
+#define vec_exp(a) (has_fma() ? Sleef_finz_expf1_u10purecfma(a) : Sleef_cinz_expf1_u10purec(a))
+#define vec_erf(a) (has_fma() ? Sleef_finz_erff1_u10purecfma(a) : Sleef_cinz_erff1_u10purec(a))
+#define vec_tanh(a) (has_fma() ? Sleef_finz_tanhf1_u10purecfma(a) : Sleef_cinz_tanhf1_u10purec(a))
 #define vec_load(p) (*(p))
 #define vec_store(p, a) (*(p) = (a))
 #define load_f32(p) (*(p))
@@ -18,6 +30,16 @@ enum { WIDTH = 1, PARTS = LANES, DOT_COLS = 1, AXPY_VECS = 8 };
 #define load_bf16(p) widened(p, DINM_BF16)
 #define prefetch(p) (void)(p)
 #define prefetch_far(p) (void)(p)
+
+/* Whether SLEEF's scalar functions with fused multiply-add run here. */
+static bool has_fma(void)
+{
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("fma") != 0;
+#else
+    return true;
+#endif
+}
 
 static float widened(const void *from, enum dinm_dtype dtype)
 {

@@ -7,6 +7,7 @@
  *   prefetch(p)             soon needed; p may lie past the end of its array
  *   prefetch_far(p)         needed later
  *   add_lanes(sums, lanes)  sums: [DOT_COLS], lanes: VEC [DOT_COLS][PARTS]
+ *   vec_max, vec_exp, vec_erf, vec_tanh, for kernel_functions.h
  *   NAME, KERNEL            its name as a string and as the external object
  *
  * A tile's sums stay in registers: all loops over rows, columns and parts have constant bounds and
@@ -19,7 +20,7 @@
 #define TYPE_f16 uint16_t
 #define TYPE_bf16 uint16_t
 
-/* One tile: w points at its first column; the terms lie in one block. */
+/* Some tiles side by side: w points at the first column; the terms lie in one block. */
 struct tile {
     float *y;
     const float *x;
@@ -27,7 +28,19 @@ struct tile {
     size_t ld_y, ld_x, ld_w, n_cols, n_sum;
     size_t ahead; /* elements of w between what is read and what is asked for */
     bool add;
+    const unsigned char *next; /* dot: also asked for, tile by tile, n_next rows; see ask_next */
+    size_t n_next, next_bytes, next_stride;
 };
+
+/* Asks for a tile's share of what is needed next: next_bytes of each of n_next rows. */
+static inline void ask_next(const struct tile *t, size_t number)
+{
+    for (size_t i = 0; i < t->n_next; i++) {
+        for (size_t b = 0; b < t->next_bytes; b += 64) {
+            prefetch_far(t->next + i * t->next_stride + number * t->next_bytes + b);
+        }
+    }
+}
 
 static inline void put(float *y, const float *sums, const struct tile *t)
 {
@@ -44,51 +57,54 @@ static inline void put(float *y, const float *sums, const struct tile *t)
     }
 }
 
-/* y[r][c] (+)= sum over k of x[r][k] w[c][k], DOT_COLS columns or one, whole steps of LANES terms.
- * The columns after these are asked for ahead of their turn. */
+/* y[r][c] (+)= sum over k of x[r][k] w[c][k], tiles of DOT_COLS columns or one column, whole steps
+ * of LANES terms. The columns after these are asked for ahead of their turn. */
 #define DOT_TILE(type, rows)                                                                       \
     static void dot_##type##_##rows(const struct tile *t)                                          \
     {                                                                                              \
-        const TYPE_##type *w[DOT_COLS];                                                            \
-        const float *x[rows];                                                                      \
-        VEC sum[rows][DOT_COLS][PARTS];                                                            \
+        const size_t n_sum = t->n_sum, ld_x = t->ld_x, ld_w = t->ld_w, ahead = t->ahead;           \
+        const TYPE_##type *w = t->w;                                                               \
+        float *y = t->y;                                                                           \
                                                                                                    \
-        for (size_t c = 0; c < DOT_COLS; c++) {                                                    \
-            w[c] = (const TYPE_##type *)t->w + c * t->ld_w;                                        \
-        }                                                                                          \
-        for (size_t r = 0; r < rows; r++) {                                                        \
-            x[r] = t->x + r * t->ld_x;                                                             \
-            prefetch(t->y + r * t->ld_y);                                                          \
-            for (size_t c = 0; c < DOT_COLS; c++) {                                                \
-                for (size_t p = 0; p < PARTS; p++) {                                               \
-                    sum[r][c][p] = vec_zero();                                                     \
-                }                                                                                  \
-            }                                                                                      \
-        }                                                                                          \
-        for (size_t k = 0; k < t->n_sum; k += LANES) {                                             \
-            for (size_t c = 0; c < DOT_COLS; c++) {                                                \
-                prefetch(w[c] + k + t->ahead);                                                     \
-            }                                                                                      \
-            for (size_t p = 0; p < PARTS; p++) {                                                   \
-                VEC b[DOT_COLS];                                                                   \
+        for (size_t first = 0; first < t->n_cols; first += DOT_COLS) {                             \
+            VEC sum[rows][DOT_COLS][PARTS];                                                        \
                                                                                                    \
+            ask_next(t, first / DOT_COLS);                                                         \
+            for (size_t r = 0; r < rows; r++) {                                                    \
+                prefetch(y + r * t->ld_y);                                                         \
                 for (size_t c = 0; c < DOT_COLS; c++) {                                            \
-                    b[c] = load_##type(w[c] + k + p * WIDTH);                                      \
-                }                                                                                  \
-                for (size_t r = 0; r < rows; r++) {                                                \
-                    const VEC a = vec_load(x[r] + k + p * WIDTH);                                  \
-                                                                                                   \
-                    for (size_t c = 0; c < DOT_COLS; c++) {                                        \
-                        sum[r][c][p] = vec_fma(a, b[c], sum[r][c][p]);                             \
+                    for (size_t p = 0; p < PARTS; p++) {                                           \
+                        sum[r][c][p] = vec_zero();                                                 \
                     }                                                                              \
                 }                                                                                  \
             }                                                                                      \
-        }                                                                                          \
-        for (size_t r = 0; r < rows; r++) {                                                        \
-            float sums[DOT_COLS];                                                                  \
+            for (size_t k = 0; k < n_sum; k += LANES) {                                            \
+                for (size_t c = 0; c < DOT_COLS; c++) {                                            \
+                    prefetch(w + c * ld_w + k + ahead);                                            \
+                }                                                                                  \
+                for (size_t p = 0; p < PARTS; p++) {                                               \
+                    VEC b[DOT_COLS];                                                               \
                                                                                                    \
-            add_lanes(sums, sum[r]);                                                               \
-            put(t->y + r * t->ld_y, sums, t);                                                      \
+                    for (size_t c = 0; c < DOT_COLS; c++) {                                        \
+                        b[c] = load_##type(w + c * ld_w + k + p * WIDTH);                          \
+                    }                                                                              \
+                    for (size_t r = 0; r < rows; r++) {                                            \
+                        const VEC a = vec_load(t->x + r * ld_x + k + p * WIDTH);                   \
+                                                                                                   \
+                        for (size_t c = 0; c < DOT_COLS; c++) {                                    \
+                            sum[r][c][p] = vec_fma(a, b[c], sum[r][c][p]);                         \
+                        }                                                                          \
+                    }                                                                              \
+                }                                                                                  \
+            }                                                                                      \
+            for (size_t r = 0; r < rows; r++) {                                                    \
+                float sums[DOT_COLS];                                                              \
+                                                                                                   \
+                add_lanes(sums, sum[r]);                                                           \
+                put(y + r * t->ld_y, sums, t);                                                     \
+            }                                                                                      \
+            w += DOT_COLS * ld_w;                                                                  \
+            y += DOT_COLS;                                                                         \
         }                                                                                          \
     }
 
@@ -223,11 +239,12 @@ static void dot_rest(struct tile t, enum dinm_dtype dtype, size_t n_rows)
     dot_tiles[DINM_F32][n_rows - 1](&t);
 }
 
-/* All terms of n_cols columns, DOT_COLS or one; one column alone stands for the others of its tile
- * as well. */
+/* All terms of n_cols columns, a multiple of DOT_COLS or one; one column alone stands for the
+ * others of its tile as well. */
 static void dot_columns(const struct dinm_kernel_product *p, size_t r, size_t c, size_t n_cols)
 {
     const size_t whole = p->n_sum / LANES * LANES, n_rows = min(DOT_ROWS, p->n_rows - r);
+    const struct dinm_kernel_next *next = &p->next;
 
     for (size_t k = 0; k < whole; k += DINM_KERNEL_DEPTH) {
         struct tile t = tile_at(p, r, c, k, c * p->ld_w + k);
@@ -236,42 +253,37 @@ static void dot_columns(const struct dinm_kernel_product *p, size_t r, size_t c,
         t.ld_w = n_cols < DOT_COLS ? 0 : p->ld_w;
         t.n_sum = min(DINM_KERNEL_DEPTH, whole - k);
         t.ahead = p->streams ? DOT_COLS * p->ld_w : 8 * LANES;
+        if (next->n_rows > 0) {
+            const size_t from = r * next->n_rows / p->n_rows;
+
+            t.next = (const unsigned char *)next->data + from * next->stride;
+            t.n_next = min(next->n_rows, (r + DOT_ROWS) * next->n_rows / p->n_rows) - from;
+            t.next_bytes = (next->n_bytes * DOT_COLS + p->n_cols - 1) / p->n_cols;
+            t.next_stride = next->stride;
+        }
         dot_tiles[p->dtype][n_rows - 1](&t);
     }
-    if (whole < p->n_sum) {
-        struct tile t = tile_at(p, r, c, whole, c * p->ld_w + whole);
+    for (size_t i = 0; i < n_cols && whole < p->n_sum; i += DOT_COLS) {
+        struct tile t = tile_at(p, r, c + i, whole, (c + i) * p->ld_w + whole);
 
-        t.n_cols = n_cols;
+        t.n_cols = min(DOT_COLS, n_cols - i);
         t.n_sum = p->n_sum - whole;
         dot_rest(t, p->dtype, n_rows);
     }
 }
 
-/* Asks for the part of the next block that falls to this tile: a share of its rows by the tile's
- * row, a share of their bytes by its column. */
-static void ask_next(const struct dinm_kernel_product *p, size_t r, size_t c)
-{
-    const struct dinm_kernel_next *n = &p->next;
-    const size_t end = min(n->n_rows, (r + DOT_ROWS) * n->n_rows / p->n_rows);
-    const size_t bytes = (n->n_bytes + p->n_cols - 1) / p->n_cols;
-
-    for (size_t i = r * n->n_rows / p->n_rows; i < end; i++) {
-        for (size_t b = 0; b < bytes * DOT_COLS; b += 64) {
-            prefetch_far((const unsigned char *)n->data + i * n->stride + c * bytes + b);
-        }
-    }
-}
-
+/* What comes from memory is read tile by tile, each to its end; of what is near, all columns'
+ * blocks, since that saves the tiles' beginnings. */
 static void dot(const struct dinm_kernel_product *p)
 {
-    for (size_t r = 0; r < p->n_rows; r += DOT_ROWS) {
-        size_t c = 0;
+    const size_t whole = p->n_cols / DOT_COLS * DOT_COLS;
+    const size_t width = p->streams ? DOT_COLS : whole;
 
-        for (; c + DOT_COLS <= p->n_cols; c += DOT_COLS) {
-            ask_next(p, r, c);
-            dot_columns(p, r, c, DOT_COLS);
+    for (size_t r = 0; r < p->n_rows; r += DOT_ROWS) {
+        for (size_t c = 0; c < whole; c += width) {
+            dot_columns(p, r, c, width);
         }
-        for (; c < p->n_cols; c++) {
+        for (size_t c = whole; c < p->n_cols; c++) {
             dot_columns(p, r, c, 1);
         }
     }
@@ -328,4 +340,13 @@ static void axpy(const struct dinm_kernel_product *p)
     }
 }
 
-const struct dinm_kernel KERNEL = {.name = NAME, .dot = dot, .axpy = axpy, .widen = widen};
+#include "model/kernel_functions.h"
+
+const struct dinm_kernel KERNEL = {.name = NAME,
+                                   .dot = dot,
+                                   .axpy = axpy,
+                                   .widen = widen,
+                                   .exp = all_exp,
+                                   .erf = all_erf,
+                                   .tanh = all_tanh,
+                                   .weigh = weigh};

@@ -7,9 +7,9 @@
 #include "model/config.h"
 
 struct dinm_kv {
-    float *k, *v;     /* owns: [n_layers of the slice][capacity][n_kv_heads * d_head] */
-    size_t n_tokens;  /* positions held */
-    size_t capacity;  /* positions that fit */
+    float *k, *v;    /* owns: [n_layers of the slice][capacity][n_kv_heads * d_head] */
+    size_t n_tokens; /* positions held */
+    size_t capacity; /* positions that fit */
     size_t n_layers, d_kv;
 };
 

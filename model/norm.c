@@ -1,19 +1,36 @@
-/* RMSNorm and LayerNorm, forward and backward. Sums in float64, each row on its own. */
+/* RMSNorm and LayerNorm, forward and backward. Sums in float64, each row on its own: lane l takes
+ * the elements l, l + LANES, ..., then the lanes are added in their order. So compilers can use
+ * vectors and every build has the same bits. */
 #include "model/norm.h"
 
 #include <math.h>
 
-enum { PARALLEL_FROM = 1 << 14 };
+enum { PARALLEL_FROM = 1 << 14, LANES = 8 };
+
+/* sum of (x - mean)^power, power 1 or 2 */
+static double sum_of(const float *x, double mean, int power, size_t d)
+{
+    double lanes[LANES] = {0.0}, sum = 0.0;
+
+    for (size_t i = 0; i < d; i += LANES) {
+        const size_t n = d - i < LANES ? d - i : LANES;
+
+        for (size_t l = 0; l < n; l++) {
+            const double v = (double)x[i + l] - mean;
+
+            lanes[l] += power == 1 ? v : v * v;
+        }
+    }
+    for (size_t l = 0; l < LANES; l++) {
+        sum += lanes[l];
+    }
+    return sum;
+}
 
 /* 1 / sqrt(mean(x^2) + eps) */
 static double rms_scale(const float *x, float eps, size_t d)
 {
-    double sum = 0.0;
-
-    for (size_t i = 0; i < d; i++) {
-        sum += (double)x[i] * (double)x[i];
-    }
-    return 1.0 / sqrt(sum / (double)d + (double)eps);
+    return 1.0 / sqrt(sum_of(x, 0.0, 2, d) / (double)d + (double)eps);
 }
 
 void dinm_rmsnorm(float *y, const float *x, const float *gain, float eps, size_t n_rows, size_t d)
@@ -56,16 +73,9 @@ struct moments {
 
 static struct moments layer_moments(const float *x, float eps, size_t d)
 {
-    double sum = 0.0, squares = 0.0;
+    const double mean = sum_of(x, 0.0, 1, d) / (double)d;
+    const double squares = sum_of(x, mean, 2, d);
 
-    for (size_t i = 0; i < d; i++) {
-        sum += (double)x[i];
-    }
-    const double mean = sum / (double)d;
-
-    for (size_t i = 0; i < d; i++) {
-        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
-    }
     return (struct moments){mean, 1.0 / sqrt(squares / (double)d + (double)eps)};
 }
 

@@ -46,8 +46,7 @@ static void add_position(float *x, const struct dinm_matrix *table, size_t posit
 {
     enum { AT_ONCE = 256 };
     const size_t size = dinm_dtype_size(table->dtype);
-    const unsigned char *from =
-        (const unsigned char *)table->data + position * table->n_in * size;
+    const unsigned char *from = (const unsigned char *)table->data + position * table->n_in * size;
     float room[AT_ONCE];
 
     for (size_t i = 0; i < table->n_in; i += AT_ONCE) {

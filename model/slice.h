@@ -24,9 +24,10 @@ struct dinm_edit {
 /* One sequence's part of the rows. */
 struct dinm_sequence {
     size_t n_rows;
-    struct dinm_kv *kv;           /* borrows; rows continue at kv->n_tokens. NULL: start at 0, no cache */
+    struct dinm_kv *kv; /* borrows; rows continue at kv->n_tokens. NULL: start at 0, no cache */
     const struct dinm_edit *edit; /* borrows; NULL: the model's own weights */
-    size_t key_first, key_last;   /* padding mask as in attention.h; 0, 0: no padding. Without kv only */
+    size_t key_first,
+        key_last; /* padding mask as in attention.h; 0, 0: no padding. Without kv only */
 };
 
 struct dinm_rows {
@@ -37,10 +38,11 @@ struct dinm_rows {
 
 /* What a forward pass leaves behind beside its output. NULL pointers: not wanted. */
 struct dinm_taps {
-    float *const *resid_post; /* [n_layers of the model] each NULL or [n_rows][d_model]: after layer l */
-    size_t mid_layer;         /* the layer whose resid_mid and h_down are wanted */
-    float *resid_mid;         /* [n_rows][d_model]: residual before the feed-forward layer is added */
-    float *h_down;            /* [n_rows][d_ff]: input of W_V */
+    float *const
+        *resid_post;  /* [n_layers of the model] each NULL or [n_rows][d_model]: after layer l */
+    size_t mid_layer; /* the layer whose resid_mid and h_down are wanted */
+    float *resid_mid; /* [n_rows][d_model]: residual before the feed-forward layer is added */
+    float *h_down;    /* [n_rows][d_ff]: input of W_V */
     /* Called behind every layer that is run; x: [n_rows][d_model], as the layer left it. */
     void (*after_layer)(void *context, size_t layer, const float *x);
     void *context;
@@ -82,7 +84,8 @@ void dinm_slice_embed(const struct dinm_slice *slice, float *x, const int32_t *i
 
 /* Runs layers [first, last) on x: [n_rows][d_model] in place. Where a sequence has a kv, its keys
  * and values are appended (the caller adds n_rows to kv->n_tokens once all layers have run; there
- * must be room). tape: filled when not NULL (reserved for these rows). ws reserved for these rows. */
+ * must be room). tape: filled when not NULL (reserved for these rows). ws reserved for these rows.
+ */
 void dinm_slice_forward(const struct dinm_slice *slice, float *x, const struct dinm_rows *rows,
                         size_t first, size_t last, struct dinm_tape *tape,
                         const struct dinm_taps *taps, struct dinm_workspace *ws);

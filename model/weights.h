@@ -107,7 +107,8 @@ struct dinm_param dinm_weights_param(const struct dinm_config *config, size_t in
  * of the table; *values: as many as it has, good until the next is asked for. */
 typedef int dinm_weights_source(void *context, size_t i, const struct dinm_param *param,
                                 const float **values, struct dinm_error *err);
-/* Writes FOLDER/model.safetensors in dtype; params: [n] the table. Holds the largest tensor only. */
+/* Writes FOLDER/model.safetensors in dtype; params: [n] the table. Holds the largest tensor only.
+ */
 int dinm_weights_write_from(const char *folder, const struct dinm_param *params, size_t n,
                             enum dinm_dtype dtype, dinm_weights_source *source, void *context,
                             struct dinm_error *err);

@@ -99,8 +99,10 @@ int dinm_workspace_reserve(struct dinm_workspace **ws, const struct dinm_config 
     TRY(reserve_floats(&(*ws)->memory, &(*ws)->n_floats, cut_workspace(&sizes, config), err));
     TRY(dinm_grow((void **)&(*ws)->positions, &(*ws)->n_positions, sizes.n_rows,
                   sizeof *(*ws)->positions, what, err));
-    TRY(dinm_grow((void **)&(*ws)->rates, &(*ws)->n_rates, config->d_head / 2,
-                  sizeof *(*ws)->rates, what, err));
+    TRY(dinm_grow((void **)&(*ws)->rates, &(*ws)->n_rates, config->d_head / 2, sizeof *(*ws)->rates,
+                  what, err));
+    TRY(dinm_grow((void **)&(*ws)->calls, &(*ws)->n_calls, rows->n_sequences, sizeof *(*ws)->calls,
+                  what, err));
     dinm_rope_rates((*ws)->rates, config->rope_theta, &config->rope_scaling, config->d_head);
     (*ws)->n_rows = sizes.n_rows;
     (*ws)->n_keys = sizes.n_keys;
@@ -114,7 +116,7 @@ size_t dinm_workspace_bytes(const struct dinm_config *config, size_t n_rows, siz
     struct dinm_workspace sizes = {.n_rows = n_rows, .n_keys = n_keys > 0 ? n_keys : 1};
 
     return cut_workspace(&sizes, config) * sizeof *sizes.memory +
-           n_rows * sizeof *sizes.positions + sizeof sizes;
+           n_rows * (sizeof *sizes.positions + sizeof *sizes.calls) + sizeof sizes;
 }
 
 void dinm_workspace_free(struct dinm_workspace *ws)
@@ -125,6 +127,7 @@ void dinm_workspace_free(struct dinm_workspace *ws)
     free(ws->memory);
     free(ws->positions);
     free(ws->rates);
+    free(ws->calls);
     free(ws);
 }
 

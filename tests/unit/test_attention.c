@@ -86,6 +86,12 @@ static void reference_row(double *out, double *p, const double *q, const double 
     }
 }
 
+static void attend(float *out, const float *q, const float *k, const float *v,
+                   const struct dinm_attention *a, float *scratch)
+{
+    dinm_attention_forward(&(struct dinm_attention_call){*a, out, q, k, v}, 1, scratch);
+}
+
 static double *widened(const float *x, size_t n)
 {
     double *y = items(n, sizeof *y);
@@ -105,7 +111,7 @@ static void test_values(void **state)
         double *q = widened(x.q, x.n_q), *k = widened(x.k, x.n_kv), *v = widened(x.v, x.n_kv);
         double *p = items(a->n_keys, sizeof *p), *out = items(a->d_head, sizeof *out);
 
-        dinm_attention_forward(x.out, x.q, x.k, x.v, a, x.scratch);
+        attend(x.out, x.q, x.k, x.v, a, x.scratch);
         for (size_t row = 0; row < a->n_rows; row++) {
             for (size_t h = 0; h < a->n_heads; h++) {
                 reference_row(out, p, q, k, v, a, row, h);
@@ -140,7 +146,7 @@ static void piece(float *out, const struct arrays *x, const struct dinm_attentio
     for (size_t i = a.n_keys * d_kv; i < x->n_kv; i++) {
         k[i] = v[i] = NAN; /* the cache's room beyond the keys */
     }
-    dinm_attention_forward(out + first * d_q, x->q + first * d_q, k, v, &a, x->scratch);
+    attend(out + first * d_q, x->q + first * d_q, k, v, &a, x->scratch);
     free(k);
     free(v);
 }
@@ -153,10 +159,10 @@ static void test_bits(void **state)
         struct arrays x = make_arrays(a);
         float *out = zeros(x.n_q);
 
-        dinm_attention_forward(x.out, x.q, x.k, x.v, a, x.scratch);
+        attend(x.out, x.q, x.k, x.v, a, x.scratch);
         for (int n_threads = 1; n_threads <= 2; n_threads++) {
             dinm_linear_set_threads(n_threads);
-            dinm_attention_forward(out, x.q, x.k, x.v, a, x.scratch);
+            attend(out, x.q, x.k, x.v, a, x.scratch);
             assert_same_bits(out, x.out, x.n_q);
         }
         if (a->causal && a->n_rows == a->n_keys && a->key_first == 0 && a->key_last == a->n_keys) {
@@ -173,6 +179,49 @@ static void test_bits(void **state)
         free(out);
         free_arrays(&x);
     }
+}
+
+/* Sequences of every length and mask beside each other, as each alone. */
+static void test_many(void **state)
+{
+    enum { HEADS = 4, KV_HEADS = 2, D = 16, MOST = 200, N = 40 };
+    const size_t n_q = MOST * HEADS * D;
+    struct dinm_attention_call calls[N];
+    float *q = normals(n_q, 1.0, 5), *k = normals(MOST * KV_HEADS * D, 1.0, 6);
+    float *v = normals(MOST * KV_HEADS * D, 1.0, 7), *alone = zeros(n_q);
+    struct dinm_attention largest = {1, MOST, HEADS, KV_HEADS, D, true, 0, 0, MOST};
+
+    (void)state;
+    for (size_t i = 0; i < N; i++) {
+        struct dinm_attention *a = &calls[i].shape;
+        *a = largest;
+        a->n_keys = a->key_last = 1 + pick(MOST, i, 1);
+        a->n_rows = i % 3 == 0 ? 1 : 1 + pick(a->n_keys, i, 2);
+        a->window = i % 4 == 3 ? 20 : 0;
+        calls[i].out = zeros(n_q);
+        calls[i].q = q;
+        calls[i].k = k;
+        calls[i].v = v;
+    }
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        dinm_linear_set_threads(n_threads);
+        float *scratch = zeros(dinm_attention_scratch(&largest));
+        dinm_attention_forward(calls, N, scratch);
+        for (size_t i = 0; i < N; i++) {
+            const struct dinm_attention *a = &calls[i].shape;
+            attend(alone, q, k, v, a, scratch);
+            assert_same_bits(calls[i].out, alone, a->n_rows * HEADS * D);
+            memset(calls[i].out, 0, n_q * sizeof *q);
+        }
+        free(scratch);
+    }
+    for (size_t i = 0; i < N; i++) {
+        free(calls[i].out);
+    }
+    free(q);
+    free(k);
+    free(v);
+    free(alone);
 }
 
 /* sum(out dout) in float64 of inputs moved by `step` along the directions. */
@@ -281,6 +330,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_many),
         cmocka_unit_test(test_gradients),
     };
 

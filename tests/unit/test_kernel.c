@@ -224,6 +224,92 @@ static void test_widen(void **state)
     free(ours);
 }
 
+/* Numbers of every size, both signs, and those at the ends. */
+static void fill_arguments(float *x, size_t n)
+{
+    static const float special[] = {0.0f,   -0.0f,   INFINITY, -INFINITY, 88.8f,    -104.5f,
+                                    1e-38f, -1e-40f, 0.9999f,  -88.0f,    1.0f / 3, 3.9f};
+
+    for (size_t i = 0; i < n; i++) {
+        x[i] = i % 29 == 0 ? special[i / 29 % (sizeof special / sizeof *special)]
+                           : x[i] * (float)(i % 11);
+    }
+}
+
+/* Within one unit in the last place of float64, and the same bits from every variant, wherever in
+ * an array a number stands. */
+static void test_functions(void **state)
+{
+    enum { N = 700 };
+    float *x = normals(N, 2.0, 9), *y = zeros(N), *expected = zeros(N);
+
+    (void)state;
+    fill_arguments(x, N);
+    for (size_t f = 0; f < 3; f++) {
+        double (*const exact)(double) = f == 0 ? exp : f == 1 ? erf : tanh;
+
+        for (size_t k = 0; dinm_kernel_at(k) != NULL; k++) {
+            const struct dinm_kernel *kernel = dinm_kernel_at(k);
+            void (*const function)(float *, const float *, size_t) = f == 0   ? kernel->exp
+                                                                     : f == 1 ? kernel->erf
+                                                                              : kernel->tanh;
+
+            for (size_t n = N - 40; n <= N; n++) {
+                memcpy(y, x, N * sizeof *y);
+                function(y, y, n);
+                assert_same_bits(y + n, x + n, N - n);
+                memcpy(expected, k == 0 && n == N - 40 ? y : expected, (N - 40) * sizeof *y);
+                assert_same_bits(y, expected, N - 40);
+            }
+            for (size_t i = 0; i < N; i++) {
+                const double value = exact((double)x[i]);
+
+                if (!isfinite((float)value)) {
+                    assert_true(y[i] == (float)value);
+                } else {
+                    assert_near((double)y[i], value, 1.3e-7 * fabs(value) + 1.5e-45);
+                }
+            }
+        }
+    }
+    free(x);
+    free(y);
+    free(expected);
+}
+
+/* By the words of kernel.h, with each variant's own exp; the same sums from all. */
+static void test_weigh(void **state)
+{
+    enum { MOST = 70 };
+    float *scores = normals(MOST, 5.0, 10), *p = zeros(MOST), *expected = zeros(MOST);
+
+    (void)state;
+    for (size_t n = 1; n <= MOST; n++) {
+        float largest = scores[0], lanes[16] = {0};
+
+        for (size_t i = 0; i < n; i++) {
+            largest = scores[i] > largest ? scores[i] : largest;
+        }
+        for (size_t i = 0; i < n; i++) {
+            expected[i] = scores[i] - largest;
+        }
+        dinm_kernel()->exp(expected, expected, n);
+        for (size_t i = 0; i < n; i++) {
+            lanes[i % 16] += expected[i];
+        }
+        const float sum = add_lanes(lanes);
+        for (size_t k = 0; dinm_kernel_at(k) != NULL; k++) {
+            memcpy(p, scores, n * sizeof *p);
+            const float ours = dinm_kernel_at(k)->weigh(p, n);
+            assert_same_bits(&ours, &sum, 1);
+            assert_same_bits(p, expected, n);
+        }
+    }
+    free(scores);
+    free(p);
+    free(expected);
+}
+
 static void test_choose(void **state)
 {
     struct dinm_error err = {0};
@@ -267,7 +353,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),    cmocka_unit_test(test_variants),
         cmocka_unit_test(test_widen),    cmocka_unit_test(test_choose),
-        cmocka_unit_test(test_products),
+        cmocka_unit_test(test_products), cmocka_unit_test(test_functions),
+        cmocka_unit_test(test_weigh),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
