@@ -86,6 +86,25 @@ out:
     return status;
 }
 
+struct dinm_ask dinm_vanilla_ask(const struct dinm_job *job, size_t prompt)
+{
+    const struct dinm_prompt *p = &job->prompts.prompts[prompt];
+    return (struct dinm_ask){
+        .text = p->text, .max_new = p->max_new, .stream = dinm_digest(p->text, strlen(p->text), 0)};
+}
+
+int dinm_vanilla_put(struct dinm_sink *sink, size_t unit, const struct dinm_reply *reply,
+                     struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_buffer payload = {0};
+    TRY(dinm_reply_print(reply, &payload, err));
+    TRY(dinm_sink_put(sink, unit, &payload, err));
+out:
+    dinm_buffer_free(&payload);
+    return status;
+}
+
 int dinm_vanilla_unit(void *context, const size_t *units, size_t n_units, struct dinm_sink *sink,
                       struct dinm_error *err)
 {
@@ -93,22 +112,15 @@ int dinm_vanilla_unit(void *context, const size_t *units, size_t n_units, struct
     struct dinm_job *job = context;
     struct dinm_ask *asks = dinm_alloc(n_units, sizeof *asks, "prompts", err);
     struct dinm_reply *replies = dinm_alloc(n_units, sizeof *replies, "answers", err);
-    struct dinm_buffer payload = {0};
     TRY(asks && replies ? DINM_OK : DINM_FAILED);
     for (size_t i = 0; i < n_units; i++) {
-        const struct dinm_prompt *p = &job->prompts.prompts[units[i]];
-        asks[i] = (struct dinm_ask){.text = p->text,
-                                    .max_new = p->max_new,
-                                    .stream = dinm_digest(p->text, strlen(p->text), 0)};
+        asks[i] = dinm_vanilla_ask(job, units[i]);
     }
     TRY(dinm_answer(job, asks, n_units, replies, err));
     for (size_t i = 0; i < n_units; i++) {
-        payload.n_bytes = 0;
-        TRY(dinm_reply_print(&replies[i], &payload, err));
-        TRY(dinm_sink_put(sink, units[i], &payload, err));
+        TRY(dinm_vanilla_put(sink, units[i], &replies[i], err));
     }
 out:
-    dinm_buffer_free(&payload);
     dinm_replies_free(replies, n_units);
     free(replies);
     free(asks);

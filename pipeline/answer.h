@@ -25,11 +25,17 @@ int dinm_answer(struct dinm_job *job, const struct dinm_ask *asks, size_t n,
 int dinm_reply_print(const struct dinm_reply *reply, struct dinm_buffer *out,
                      struct dinm_error *err);
 
-/* One unit = one distinct prompt; the payload is its reply. context: struct dinm_job *. */
+/* What phase vanilla asks with a distinct prompt, and its payload: the reply. */
+struct dinm_ask dinm_vanilla_ask(const struct dinm_job *job, size_t prompt);
+int dinm_vanilla_put(struct dinm_sink *sink, size_t unit, const struct dinm_reply *reply,
+                     struct dinm_error *err);
+
+/* One unit = one distinct prompt. context: struct dinm_job *. */
 dinm_unit_function dinm_vanilla_unit;
 /* One unit = one case: its matrix is edited, the five prompts (and general questions) are
  * answered with it, and it is dropped. Payload {"layer", "losses": [[total, edit, constraint]],
- * "answers": [5 replies], "kqa_right": n or null}. context: struct dinm_job *. */
+ * "answers": [5 replies], "kqa_right": n or null}. Units behind the cases are phase vanilla's: they
+ * are answered in the same decoding batch. context: struct dinm_job *. */
 dinm_unit_function dinm_edit_unit;
 
 #endif

@@ -19,7 +19,7 @@ const struct dinm_option dinm_options[] = {
     {"--phases", "LIST", NULL, BIT(RUN),
      "these phases only, of locate,vanilla,edit,judge,report (all)"},
     {"--stages", "N", "run.stages", BIT(RUN), "ranks that share the layers of one model (0: chosen)"},
-    {"--batch", "N", "run.batch", BIT(RUN), "sequences decoded at once (8)"},
+    {"--batch", "N", "run.batch", BIT(RUN), "cases answered together at most (8)"},
     {"--threads", "N", "run.threads", BIT(RUN), "threads of each rank (its share of the cores)"},
     {"--max-time", "SECONDS", "run.max_time_s", BIT(RUN), "stop cleanly after so long; see below"},
     {"--fresh", NULL, NULL, BIT(RUN), "start over instead of going on"},

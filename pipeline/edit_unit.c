@@ -1,5 +1,5 @@
-/* Phase edit: several cases at once; each is edited by itself, then all are answered in one batch.
- */
+/* Phase edit: several cases at once; each is edited by itself, then all are answered in one batch,
+ * together with prompts of phase vanilla. */
 #include <stdlib.h>
 #include <string.h>
 #include "io/file.h"
@@ -24,8 +24,10 @@ struct edit_batch {
     struct dinm_job *job;
     struct edited_case *cases; /* owns: [n_cases] */
     size_t n_cases;
+    const size_t *prompts; /* borrows: [n_prompts] units behind the cases */
+    size_t n_prompts;
     struct dinm_buffer *texts;  /* owns: [n_cases][DINM_N_INPUTS] edited prompts */
-    struct dinm_ask *asks;      /* owns: [n_cases][n_per_case] */
+    struct dinm_ask *asks;      /* owns: [n_cases][n_per_case], then [n_prompts] */
     struct dinm_reply *replies; /* owns: the same */
     size_t n_per_case;          /* at most; questions are asked of some cases only */
     size_t n_asks;
@@ -53,16 +55,29 @@ static void batch_close(struct edit_batch *b)
     free(b->replies);
 }
 
-static int batch_open(struct edit_batch *b, struct dinm_job *job, size_t n_cases,
-                      struct dinm_error *err)
+/* units: ascending, so that cases come first. */
+static int batch_open(struct edit_batch *b, struct dinm_job *job, const size_t *units,
+                      size_t n_units, struct dinm_error *err)
 {
-    *b = (struct edit_batch){.job = job, .n_cases = n_cases};
+    size_t n_cases = 0;
+    while (n_cases < n_units && units[n_cases] < job->cases.n_cases) {
+        n_cases++;
+    }
+    *b = (struct edit_batch){
+        .job = job, .n_cases = n_cases, .prompts = units + n_cases, .n_prompts = n_units - n_cases};
     b->n_per_case = DINM_N_INPUTS + job->questions.n_questions;
+    size_t n_asks = n_cases * b->n_per_case + b->n_prompts;
     b->cases = dinm_alloc(n_cases, sizeof *b->cases, "the edited cases", err);
     b->texts = dinm_alloc(n_cases * DINM_N_INPUTS, sizeof *b->texts, "prompts", err);
-    b->asks = dinm_alloc(n_cases * b->n_per_case, sizeof *b->asks, "prompts", err);
-    b->replies = dinm_alloc(n_cases * b->n_per_case, sizeof *b->replies, "answers", err);
-    return b->cases && b->texts && b->asks && b->replies ? DINM_OK : DINM_FAILED;
+    b->asks = dinm_alloc(n_asks, sizeof *b->asks, "prompts", err);
+    b->replies = dinm_alloc(n_asks, sizeof *b->replies, "answers", err);
+    if (b->cases == NULL || b->texts == NULL || b->asks == NULL || b->replies == NULL) {
+        return DINM_FAILED;
+    }
+    for (size_t i = 0; i < n_cases; i++) {
+        b->cases[i].index = units[i];
+    }
+    return DINM_OK;
 }
 
 /* Locates, builds both texts, and starts the edit on its way. A failure is the case's own. */
@@ -231,27 +246,14 @@ out:
     return status;
 }
 
-int dinm_edit_unit(void *context, const size_t *units, size_t n_units, struct dinm_sink *sink,
-                   struct dinm_error *err)
+/* replies: first those of the cases that did not fail, then those of the prompts. */
+static int put_all(const struct edit_batch *b, struct dinm_sink *sink, struct dinm_error *err)
 {
     int status = DINM_OK;
-    struct dinm_job *job = context;
-    struct edit_batch b = {0};
-    TRY(batch_open(&b, job, n_units, err));
-    for (size_t i = 0; i < n_units; i++) {
-        b.cases[i].index = units[i];
-    }
-    TRY(edit_cases(&b, err));
-    for (size_t i = 0; i < n_units; i++) {
-        if (b.cases[i].failure.status == DINM_OK) {
-            TRY(ask_case(&b, i, err));
-        }
-    }
-    TRY(dinm_answer(job, b.asks, b.n_asks, b.replies, err));
-    TRY(drop_edits(&b, err));
-    const struct dinm_reply *next = b.replies;
-    for (size_t i = 0; i < n_units; i++) {
-        struct edited_case *e = &b.cases[i];
+    const struct dinm_job *job = b->job;
+    const struct dinm_reply *next = b->replies;
+    for (size_t i = 0; i < b->n_cases; i++) {
+        const struct edited_case *e = &b->cases[i];
         if (e->failure.status < 0) {
             TRY(dinm_record_put_failure(sink, e->index, err, "%s", e->failure.text));
             continue;
@@ -260,6 +262,32 @@ int dinm_edit_unit(void *context, const size_t *units, size_t n_units, struct di
         next += DINM_N_INPUTS;
         next += asks_questions(job, e->index) ? job->questions.n_questions : 0;
     }
+    for (size_t i = 0; i < b->n_prompts; i++) {
+        TRY(dinm_vanilla_put(sink, b->prompts[i], next++, err));
+    }
+out:
+    return status;
+}
+
+int dinm_edit_unit(void *context, const size_t *units, size_t n_units, struct dinm_sink *sink,
+                   struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_job *job = context;
+    struct edit_batch b = {0};
+    TRY(batch_open(&b, job, units, n_units, err));
+    TRY(edit_cases(&b, err));
+    for (size_t i = 0; i < b.n_cases; i++) {
+        if (b.cases[i].failure.status == DINM_OK) {
+            TRY(ask_case(&b, i, err));
+        }
+    }
+    for (size_t i = 0; i < b.n_prompts; i++) {
+        b.asks[b.n_asks++] = dinm_vanilla_ask(job, b.prompts[i] - job->cases.n_cases);
+    }
+    TRY(dinm_answer(job, b.asks, b.n_asks, b.replies, err));
+    TRY(drop_edits(&b, err));
+    TRY(put_all(&b, sink, err));
 out:
     batch_close(&b);
     return status;

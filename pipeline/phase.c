@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <time.h>
+#include "pipeline/deal.h"
 #include "pipeline/progress.h"
 #include "pipeline/queue.h"
 #include "pipeline/stop.h"
@@ -15,19 +16,28 @@ static int compare_units(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static size_t places_of(const struct dinm_phase_units *u)
+{
+    return u->n_places > 0 ? u->n_places : 1;
+}
+
 int dinm_sink_put(struct dinm_sink *sink, size_t unit, const struct dinm_buffer *payload,
                   struct dinm_error *err)
 {
     int status = DINM_OK;
+    const struct dinm_phase_plan *plan = sink->plan;
+    bool is_beside = unit >= plan->units.n_units;
+    const struct dinm_phase_units *u = is_beside ? &plan->beside : &plan->units;
     if (bsearch(&unit, sink->units, sink->n_units, sizeof unit, compare_units) == NULL) {
         return dinm_fail(err, DINM_FAILED,
                          "phase %s gave a result for unit %zu, which it was not "
                          "asked for",
-                         dinm_phase_names[sink->phase], unit);
+                         dinm_phase_names[u->phase], unit);
     }
-    TRY(dinm_journal_append(sink->journal, sink->phase, unit, payload->data, payload->n_bytes,
-                            err));
+    TRY(dinm_journal_append(sink->journal, u->phase, unit - (is_beside ? plan->units.n_units : 0),
+                            payload->data, payload->n_bytes, err));
     sink->n_put++;
+    sink->n_places += places_of(u);
 out:
     return status;
 }
@@ -38,31 +48,66 @@ struct loop {
     struct dinm_journal *journal;       /* borrows */
     struct dinm_queue queue;            /* owns */
     struct dinm_progress progress;
-    size_t *open; /* owns: [n_open] units not in the journal, ascending */
-    size_t n_open;
-    size_t n_done; /* of all ranks, as rank 0 last saw it */
-    double busy_s;
+    struct dinm_deal deal; /* owns: of units not in the journal */
+    size_t n_done;         /* places, of all ranks, as rank 0 last saw it */
+    double cost[2];        /* of what is to be done in either phase */
+    double start_s, busy_s;
     bool is_rank_0;
 };
 
-/* Local. Lists the open units. */
-static int loop_open(struct loop *l, struct dinm_error *err)
+/* The plan's phases: one, or two. */
+static size_t n_parts(const struct dinm_phase_plan *plan)
+{
+    return plan->beside.n_units > 0 ? 2 : 1;
+}
+
+static const struct dinm_phase_units *part_of(const struct dinm_phase_plan *plan, size_t part)
+{
+    return part == 0 ? &plan->units : &plan->beside;
+}
+
+/* Local. Lists the units of one phase that are to be done, behind the *n that are in `open`;
+ * *n_before counts the places of those that need not. */
+static int list_open(struct loop *l, size_t part, struct dinm_deal_unit *open, size_t *n,
+                     size_t *n_before, struct dinm_error *err)
 {
     int status = DINM_OK;
+    const struct dinm_phase_units *u = part_of(l->plan, part);
+    const size_t number = part == 0 ? 0 : l->plan->units.n_units;
     struct dinm_records known = {0};
-    const struct dinm_phase_plan *plan = l->plan;
-    TRY(dinm_journal_records(l->journal, plan->phase, plan->n_units, &known, err));
-    l->open = dinm_alloc(plan->n_units, sizeof *l->open, "a list of units", err);
-    if (l->open == NULL) {
-        TRY(DINM_FAILED);
-    }
-    for (size_t unit = 0; unit < plan->n_units; unit++) {
-        if (known.payloads[unit] == NULL || plan->again) {
-            l->open[l->n_open++] = unit;
+    TRY(dinm_journal_records(l->journal, u->phase, u->n_units, &known, err));
+    for (size_t unit = 0; unit < u->n_units; unit++) {
+        if (known.payloads[unit] != NULL && !l->plan->again) {
+            *n_before += places_of(u);
+            continue;
         }
+        open[*n] = (struct dinm_deal_unit){.number = number + unit,
+                                           .n_places = places_of(u),
+                                           .cost = u->costs != NULL ? u->costs[unit] : 1.0};
+        l->cost[part] += open[(*n)++].cost;
     }
 out:
     dinm_records_free(&known);
+    return status;
+}
+
+/* Local. Deals the open units; *n_before: places of the others. */
+static int loop_open(struct loop *l, const struct dinm_grid *grid, size_t *n_before,
+                     struct dinm_error *err)
+{
+    int status = DINM_OK;
+    const struct dinm_phase_plan *plan = l->plan;
+    size_t n = 0;
+    int n_workers = plan->stage != NULL ? grid->size / plan->stage->ring.n_stages : grid->size;
+    struct dinm_deal_unit *open = dinm_alloc(plan->units.n_units + plan->beside.n_units,
+                                             sizeof *open, "a list of units", err);
+    TRY(open != NULL ? DINM_OK : DINM_FAILED);
+    for (size_t part = 0; part < n_parts(plan); part++) {
+        TRY(list_open(l, part, open, &n, n_before, err));
+    }
+    TRY(dinm_deal_make(&l->deal, open, n, plan->batch, (size_t)n_workers, plan->together, err));
+out:
+    free(open);
     return status;
 }
 
@@ -78,13 +123,12 @@ static int show(struct loop *l, int *n_left, struct dinm_error *err)
     return status;
 }
 
-/* Local. Does open[first, first + n). */
-static int do_batch(struct loop *l, size_t first, size_t n, struct dinm_error *err)
+/* Local. Does one batch. */
+static int do_batch(struct loop *l, const size_t *units, size_t n, struct dinm_error *err)
 {
     int status = DINM_OK;
     const struct dinm_phase_plan *plan = l->plan;
-    struct dinm_sink sink = {
-        .journal = l->journal, .phase = plan->phase, .units = l->open + first, .n_units = n};
+    struct dinm_sink sink = {.journal = l->journal, .plan = plan, .units = units, .n_units = n};
     double start_s = dinm_now_s();
     dinm_watchdog_beat();
     TRY(plan->run(plan->context, sink.units, n, &sink, err));
@@ -92,12 +136,12 @@ static int do_batch(struct loop *l, size_t first, size_t n, struct dinm_error *e
         status = dinm_fail(err, DINM_FAILED,
                            "phase %s gave %zu results for %zu units from unit "
                            "%zu on",
-                           dinm_phase_names[plan->phase], sink.n_put, n, sink.units[0]);
+                           dinm_phase_names[plan->units.phase], sink.n_put, n, sink.units[0]);
     }
 out:
     l->busy_s += dinm_now_s() - start_s;
     if (sink.n_put > 0) {
-        int counted = dinm_queue_count(&l->queue, (int64_t)sink.n_put, err);
+        int counted = dinm_queue_count(&l->queue, (int64_t)sink.n_places, err);
         status = status < 0 ? status : counted;
     }
     return status;
@@ -108,20 +152,19 @@ static int work(struct loop *l, struct dinm_error *err)
 {
     int status = DINM_OK;
     const struct dinm_phase_plan *plan = l->plan;
-    size_t batch = plan->batch > 0 ? plan->batch : 1;
+    const struct dinm_deal *deal = &l->deal;
     for (;;) {
-        int64_t first = 0;
-        if (dinm_stop_requested() ||
-            (plan->deadline_s > 0.0 && dinm_now_s() >= plan->deadline_s)) {
+        int64_t number = 0;
+        if (dinm_stop_requested() || (plan->deadline_s > 0.0 && dinm_now_s() >= plan->deadline_s)) {
             return dinm_fail(err, DINM_STOPPED, "stopped in phase %s",
-                             dinm_phase_names[plan->phase]);
+                             dinm_phase_names[plan->units.phase]);
         }
-        TRY(dinm_queue_take(&l->queue, (int64_t)batch, &first, err));
-        if ((uint64_t)first >= l->n_open) {
+        TRY(dinm_queue_take(&l->queue, 1, &number, err));
+        if ((uint64_t)number >= deal->n_batches) {
             break;
         }
-        size_t left = l->n_open - (size_t)first;
-        TRY(do_batch(l, (size_t)first, left < batch ? left : batch, err));
+        const size_t *first = deal->first + number;
+        TRY(do_batch(l, deal->units + first[0], first[1] - first[0], err));
         if (l->is_rank_0) {
             int n_left;
             TRY(show(l, &n_left, err));
@@ -160,19 +203,55 @@ static int work_all(struct loop *l, const struct dinm_grid *grid, struct dinm_er
     return dinm_agree_all(grid, status, err);
 }
 
+/* Local. Reads what is known now into out; *n_done counts places. */
+static int read_records(const struct loop *l, struct dinm_records *out, size_t *n_done,
+                        struct dinm_error *err)
+{
+    int status = DINM_OK;
+    *n_done = 0;
+    for (size_t i = 0; i < n_parts(l->plan); i++) {
+        const struct dinm_phase_units *u = part_of(l->plan, i);
+        TRY(dinm_journal_records(l->journal, u->phase, u->n_units, &out[i], err));
+        *n_done += out[i].n_done * places_of(u);
+    }
+out:
+    return status;
+}
+
+/* This rank's busy time. */
+static double busy_s(const struct loop *l)
+{
+    const struct dinm_stage *stage = l->plan->stage;
+    return stage != NULL && stage->ring.n_stages > 1 ? stage->busy_s : l->busy_s;
+}
+
+static void share_time(const struct loop *l, double busy_before_s, struct dinm_phase_time *time)
+{
+    double busy = busy_s(l) - busy_before_s, wall = dinm_now_s() - l->start_s;
+    double cost = l->cost[0] + l->cost[1];
+    for (size_t i = 0; time != NULL && i < n_parts(l->plan); i++) {
+        double share = cost > 0.0 ? l->cost[i] / cost : i == 0 ? 1.0 : 0.0;
+        time[i] = (struct dinm_phase_time){.busy_s = share * busy, .wall_s = share * wall};
+    }
+}
+
 int dinm_phase_run_all(const struct dinm_grid *grid, struct dinm_journal *journal,
                        const struct dinm_phase_plan *plan, struct dinm_records *out,
-                       double *seconds, struct dinm_error *err)
+                       struct dinm_phase_time *time, struct dinm_error *err)
 {
-    struct loop l = {.plan = plan, .journal = journal, .is_rank_0 = grid->rank == 0};
-    const char *name = dinm_phase_names[plan->phase];
-    const double busy_before_s = plan->stage != NULL ? plan->stage->busy_s : 0.0;
-    *out = (struct dinm_records){0};
-    int status = loop_open(&l, err);
+    struct loop l = {
+        .plan = plan, .journal = journal, .is_rank_0 = grid->rank == 0, .start_s = dinm_now_s()};
+    const char *name = plan->name != NULL ? plan->name : dinm_phase_names[plan->units.phase];
+    const double busy_before_s = busy_s(&l);
+    size_t n_total = 0, n_before = 0, n_done = 0;
+    for (size_t i = 0; i < n_parts(plan); i++) {
+        out[i] = (struct dinm_records){0};
+        n_total += part_of(plan, i)->n_units * places_of(part_of(plan, i));
+    }
+    int status = loop_open(&l, grid, &n_before, err);
     TRY(dinm_agree_all(grid, status, err));
-    dinm_progress_begin(&l.progress, name, plan->noun, plan->n_units, plan->n_units - l.n_open,
-                        grid->rank, plan->quiet);
-    if (l.n_open > 0) {
+    dinm_progress_begin(&l.progress, name, plan->noun, n_total, n_before, grid->rank, plan->quiet);
+    if (l.deal.n_units > 0) {
         TRY(dinm_queue_open_all(&l.queue, grid, err));
         status = work_all(&l, grid, err);
         dinm_queue_close_all(&l.queue);
@@ -185,23 +264,20 @@ int dinm_phase_run_all(const struct dinm_grid *grid, struct dinm_journal *journa
         }
         TRY(dinm_journal_exchange_all(journal, grid, err));
     }
-    status = dinm_journal_records(journal, plan->phase, plan->n_units, out, err);
+    status = read_records(&l, out, &n_done, err);
     TRY(dinm_agree_all(grid, status, err));
-    dinm_progress_end(&l.progress, out->n_done);
-    if (out->n_done < plan->n_units) {
+    dinm_progress_end(&l.progress, n_done);
+    if (n_done < n_total) {
         status = dinm_fail(err, DINM_STOPPED,
                            "stopped in phase %s with %zu of %zu %s done; the "
                            "same command goes on from there",
-                           name, out->n_done, plan->n_units, plan->noun);
+                           dinm_phase_names[plan->units.phase], n_done, n_total, plan->noun);
     }
 out:
-    if (status < 0) {
-        dinm_records_free(out);
+    for (size_t i = 0; status < 0 && i < n_parts(plan); i++) {
+        dinm_records_free(&out[i]);
     }
-    if (seconds != NULL) {
-        bool one_of_several = plan->stage != NULL && plan->stage->ring.n_stages > 1;
-        *seconds = one_of_several ? plan->stage->busy_s - busy_before_s : l.busy_s;
-    }
-    free(l.open);
+    share_time(&l, busy_before_s, time);
+    dinm_deal_free(&l.deal);
     return status;
 }

@@ -135,8 +135,9 @@ static struct flow flow_of(const struct dinm_plan *plan)
     size_t batch = fewer((size_t)job->settings->run.batch, n_cases);
     struct flow f = {.lanes = dinm_decode_n_lanes(n_stages)};
     f.sequences = dinm_decode_most(&job->generator, n_stages);
-    f.vanilla = answers_of(plan, vanilla_rows, vanilla_capacity, job->prompts.n_prompts,
-                           fewer(2 * (size_t)job->settings->run.batch, f.sequences), f.lanes);
+    f.vanilla =
+        answers_of(plan, vanilla_rows, vanilla_capacity, job->prompts.n_prompts,
+                   fewer(DINM_N_INPUTS * (size_t)job->settings->run.batch, f.sequences), f.lanes);
     f.edited = answers_of(plan, edited_rows, edited_capacity, n_cases * DINM_N_INPUTS,
                           fewer(batch * DINM_N_INPUTS, f.sequences), f.lanes);
     f.n_locates = n_stages > 1 ? fewer(4 * n_stages, n_cases) : 1;

@@ -10,6 +10,7 @@
 #include "io/log.h"
 #include "io/mem.h"
 #include "pipeline/answer.h"
+#include "pipeline/introduce.h"
 #include "pipeline/job.h"
 #include "pipeline/judge.h"
 #include "pipeline/locate.h"
@@ -84,16 +85,45 @@ out:
     return status;
 }
 
-/* One phase over all ranks; its records stay in the job. */
+/* What the units of a phase cost, as far as the plan knows; NULL on lack of memory. The caller
+ * frees it. */
+static double *costs_of(const struct run *r, enum dinm_phase phase, size_t n,
+                        struct dinm_error *err)
+{
+    double *costs = dinm_alloc(n, sizeof *costs, "a list of units", err);
+    for (size_t i = 0; costs != NULL && i < n; i++) {
+        costs[i] = dinm_plan_unit_cost(&r->plan, phase, i);
+    }
+    return costs;
+}
+
+/* One phase over all ranks, or two at once; their records stay in the job. */
 static int run_phase_all(struct run *r, struct dinm_phase_plan plan, struct dinm_error *err)
 {
+    int status = DINM_OK;
     struct dinm_job *job = &r->job;
-    double start_s = dinm_now_s();
+    struct dinm_phase_units *parts[] = {&plan.units, &plan.beside};
+    struct dinm_records records[2] = {0};
+    struct dinm_phase_time time[2] = {0};
+    double *costs[2] = {NULL, NULL};
     plan.quiet = r->options->quiet;
     plan.deadline_s = r->deadline_s;
-    int status = dinm_phase_run_all(&job->grid, &job->journal, &plan, &job->records[plan.phase],
-                                    &job->seconds[plan.phase], err);
-    job->wall_s[plan.phase] = dinm_now_s() - start_s;
+    for (size_t i = 0; status >= 0 && i < 2; i++) {
+        if (parts[i]->costs == NULL && parts[i]->n_units > 0) {
+            parts[i]->costs = costs[i] = costs_of(r, parts[i]->phase, parts[i]->n_units, err);
+            status = costs[i] != NULL ? DINM_OK : DINM_FAILED;
+        }
+    }
+    TRY(dinm_agree_all(&job->grid, status, err));
+    status = dinm_phase_run_all(&job->grid, &job->journal, &plan, records, time, err);
+    for (size_t i = 0; i < 2 && (i == 0 || parts[i]->n_units > 0); i++) {
+        job->records[parts[i]->phase] = records[i];
+        job->seconds[parts[i]->phase] = time[i].busy_s;
+        job->wall_s[parts[i]->phase] = time[i].wall_s;
+    }
+out:
+    free(costs[0]);
+    free(costs[1]);
     return status;
 }
 
@@ -117,9 +147,8 @@ static int locate_all(struct run *r, struct dinm_error *err)
     if (!wanted(r, DINM_LOCATE)) {
         return recall(r, DINM_LOCATE, n, err);
     }
-    struct dinm_phase_plan plan = {.phase = DINM_LOCATE,
+    struct dinm_phase_plan plan = {.units = {.phase = DINM_LOCATE, .n_units = n},
                                    .noun = "cases",
-                                   .n_units = n,
                                    .batch = n_stages > 1 ? 8 * n_stages : 1,
                                    .run = dinm_locate_unit,
                                    .context = &r->job,
@@ -128,40 +157,51 @@ static int locate_all(struct run *r, struct dinm_error *err)
     return run_phase_all(r, plan, err);
 }
 
-/* One answer per distinct prompt by the model as it is. */
-static int vanilla_all(struct run *r, struct dinm_error *err)
+static struct dinm_phase_units vanilla_units(const struct run *r)
 {
-    size_t n = r->job.prompts.n_prompts;
-    if (!wanted(r, DINM_VANILLA)) {
-        return wanted(r, DINM_JUDGE) || wanted(r, DINM_REPORT) ? recall(r, DINM_VANILLA, n, err)
-                                                               : DINM_OK;
-    }
-    struct dinm_phase_plan plan = {.phase = DINM_VANILLA,
-                                   .noun = "prompts",
-                                   .n_units = n,
-                                   .batch = 2 * (size_t)r->job.settings->run.batch,
-                                   .run = dinm_vanilla_unit,
-                                   .context = &r->job,
-                                   .stage = &r->job.stage};
-    return run_phase_all(r, plan, err);
+    return (struct dinm_phase_units){.phase = DINM_VANILLA, .n_units = r->job.prompts.n_prompts};
 }
 
-/* Per case: edit W_V of the located layer, answer the five inputs, drop the edit. */
-static int edit_all(struct run *r, struct dinm_error *err)
+/* A case is answered five times. */
+static struct dinm_phase_units edit_units(const struct run *r)
 {
-    size_t n = r->job.cases.n_cases;
-    if (!wanted(r, DINM_EDIT)) {
-        return wanted(r, DINM_JUDGE) || wanted(r, DINM_REPORT) ? recall(r, DINM_EDIT, n, err)
-                                                               : DINM_OK;
-    }
-    struct dinm_phase_plan plan = {.phase = DINM_EDIT,
-                                   .noun = "cases",
-                                   .n_units = n,
-                                   .batch = (size_t)r->job.settings->run.batch,
+    return (struct dinm_phase_units){
+        .phase = DINM_EDIT, .n_units = r->job.cases.n_cases, .n_places = DINM_N_INPUTS};
+}
+
+/* vanilla: one answer per distinct prompt by the model as it is. edit: per case, edit W_V of the
+ * located layer, answer the five inputs, drop the edit. Neither needs the other: they are done
+ * together, the answers of both in the same decoding batches. */
+static int answer_all(struct run *r, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    bool vanilla = wanted(r, DINM_VANILLA), edit = wanted(r, DINM_EDIT);
+    bool needed = wanted(r, DINM_JUDGE) || wanted(r, DINM_REPORT);
+    struct dinm_phase_plan plan = {.units = edit_units(r),
+                                   .noun = "answers",
+                                   .batch = DINM_N_INPUTS * (size_t)r->job.settings->run.batch,
+                                   .together = true,
                                    .run = dinm_edit_unit,
                                    .context = &r->job,
                                    .stage = &r->job.stage};
-    return run_phase_all(r, plan, err);
+    if (!vanilla && needed) {
+        TRY(recall(r, DINM_VANILLA, r->job.prompts.n_prompts, err));
+    }
+    if (!edit && needed) {
+        TRY(recall(r, DINM_EDIT, r->job.cases.n_cases, err));
+    }
+    if (vanilla && edit) {
+        plan.beside = vanilla_units(r);
+        plan.name = "answer";
+    } else if (vanilla) {
+        plan.units = vanilla_units(r);
+        plan.run = dinm_vanilla_unit;
+    }
+    if (vanilla || edit) {
+        TRY(run_phase_all(r, plan, err));
+    }
+out:
+    return status;
 }
 
 /* A label for every distinct response. */
@@ -170,17 +210,26 @@ static int judge_all(struct run *r, struct dinm_outcomes *outcomes, struct dinm_
     if (!wanted(r, DINM_JUDGE)) {
         return recall(r, DINM_JUDGE, outcomes->n_texts, err);
     }
+    int status = DINM_OK;
     struct dinm_judging judging = {.job = &r->job, .outcomes = outcomes};
     struct dinm_stage *stage = r->job.judge.encoder == NULL ? NULL : &r->job.judge.stage;
     size_t n_stages = stage == NULL ? 1 : (size_t)stage->ring.n_stages;
-    struct dinm_phase_plan plan = {.phase = DINM_JUDGE,
-                                   .noun = "responses",
-                                   .n_units = outcomes->n_texts,
-                                   .batch = 4 * n_stages * (size_t)r->job.settings->run.batch,
-                                   .run = dinm_judge_unit,
-                                   .context = &judging,
-                                   .stage = stage};
-    return run_phase_all(r, plan, err);
+    double *costs = dinm_alloc(outcomes->n_texts, sizeof *costs, "a list of units", err);
+    TRY(dinm_agree_all(&r->job.grid, costs != NULL ? DINM_OK : DINM_FAILED, err));
+    for (size_t i = 0; i < outcomes->n_texts; i++) {
+        costs[i] = 1.0 + (double)strlen(outcomes->texts[i]);
+    }
+    struct dinm_phase_plan plan = {
+        .units = {.phase = DINM_JUDGE, .n_units = outcomes->n_texts, .costs = costs},
+        .noun = "responses",
+        .batch = 4 * n_stages * (size_t)r->job.settings->run.batch,
+        .run = dinm_judge_unit,
+        .context = &judging,
+        .stage = stage};
+    TRY(run_phase_all(r, plan, err));
+out:
+    free(costs);
+    return status;
 }
 
 /* The phases that need the language model. */
@@ -197,8 +246,7 @@ static int run_model_phases_all(struct run *r, struct dinm_error *err)
     if (wanted(r, DINM_LOCATE) || wanted(r, DINM_EDIT) || wanted(r, DINM_REPORT)) {
         TRY(locate_all(r, err));
     }
-    TRY(vanilla_all(r, err));
-    TRY(edit_all(r, err));
+    TRY(answer_all(r, err));
     TRY(dinm_states_close_all(&r->job, err));
     dinm_job_release_model(&r->job);
 out:
@@ -227,55 +275,6 @@ static int run_judge_phases_all(struct run *r, struct dinm_error *err)
     }
 out:
     dinm_outcomes_close(&outcomes);
-    return status;
-}
-
-/* Which labels are unsafe decides every result, so it is said. */
-static void introduce_judge(const struct dinm_job *job)
-{
-    struct dinm_error ignored = {0};
-    struct dinm_buffer words = {0};
-    if (dinm_judge_model_describe(&job->judge, job->settings, &words, &ignored) >= 0) {
-        dinm_log(DINM_LOG_NOTICE, "judge: %s", words.data);
-    }
-    dinm_buffer_free(&words);
-}
-
-static const char *plural(size_t n)
-{
-    return n == 1 ? "" : "s";
-}
-
-/* What is run, and how the layers are shared. */
-static int introduce(const struct run *r, struct dinm_error *err)
-{
-    int status = DINM_OK;
-    const struct dinm_job *job = &r->job;
-    const struct dinm_config *c = &job->slice.config;
-    struct dinm_buffer cut = {0};
-    if (!speaks(r)) {
-        goto out;
-    }
-    dinm_log(DINM_LOG_NOTICE,
-             "%s: %zu layers of width %zu; %zu case%s, %zu distinct prompts of %zu; %d rank%s x "
-             "%d thread%s",
-             job->settings->model.path, c->n_layers, c->d_model, job->cases.n_cases,
-             plural(job->cases.n_cases), job->prompts.n_prompts, job->prompts.n_used,
-             job->grid.size, plural((size_t)job->grid.size), job->grid.n_threads,
-             plural((size_t)job->grid.n_threads));
-    if (r->plan.n_stages > 1) {
-        TRY(dinm_plan_print_cut(&r->plan, &cut, err));
-        dinm_log(DINM_LOG_NOTICE, "%zu group%s x %zu stages of %s layers (%s)", r->plan.n_groups,
-                 plural(r->plan.n_groups), r->plan.n_stages, cut.data, r->plan.reason.data);
-    }
-    if (r->plan.lack.status < 0) {
-        dinm_log(DINM_LOG_NOTICE, "this may not fit: %s", r->plan.lack.text);
-    }
-    if (wanted(r, DINM_JUDGE)) {
-        introduce_judge(job);
-    }
-out:
-    dinm_buffer_free(&cut);
     return status;
 }
 
@@ -332,7 +331,9 @@ static int open_all(struct run *r, MPI_Comm comm, const struct dinm_settings *se
     size_t n_rows, n_keys;
     TRY(dinm_job_open_all(&r->job, comm, settings, NULL, err));
     TRY(dinm_plan_make_all(&r->plan, &r->job, err));
-    TRY(introduce(r, err));
+    if (speaks(r)) {
+        TRY(dinm_introduce(&r->job, &r->plan, wanted(r, DINM_JUDGE), err));
+    }
     dinm_plan_most_rows(&r->plan, &n_rows, &n_keys);
     TRY(dinm_job_open_model_all(&r->job, r->plan.first, r->plan.n_stages, n_rows, n_keys, err));
 out:

@@ -147,7 +147,7 @@ const struct dinm_setting dinm_settings_table[] = {
         "ranks that share the layers of one model; 0: as few as their memory allows"),
     LIST(run.layer_cut, DINM_KIND_COUNTS, "[]",
          "layers of each stage, [6,6,5,5]; []: cut by their estimated cost"),
-    INT(run.batch, 1, MILLION, "8", "sequences decoded at once"),
+    INT(run.batch, 1, MILLION, "8", "cases edited and answered together at most"),
     INT(run.threads, 0, 4096, "0", "threads of each rank; 0: its share of the node's cores"),
     NUMBER(run.max_time_s, 0, 1e9, "0", "stop cleanly after so many seconds; 0: never"),
     NUMBER(run.grace_s, 0, MILLION, "0",

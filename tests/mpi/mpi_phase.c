@@ -67,9 +67,8 @@ static int do_units(void *context, const size_t *units, size_t n_units, struct d
 
 static struct dinm_phase_plan plan_for(struct script *s, size_t n_units, size_t batch)
 {
-    return (struct dinm_phase_plan){.phase = DINM_EDIT,
+    return (struct dinm_phase_plan){.units = {.phase = DINM_EDIT, .n_units = n_units},
                                     .noun = "cases",
-                                    .n_units = n_units,
                                     .batch = batch,
                                     .run = do_units,
                                     .context = s,
@@ -109,14 +108,15 @@ static void check_plain(const struct dinm_grid *grid, size_t n_units, size_t bat
     struct dinm_error err = {0};
     struct script s = {.grid = grid, .journal = &j, .bad_rank = -1};
     struct dinm_phase_plan plan = plan_for(&s, n_units, batch);
-    double busy_s = -1.0;
+    struct dinm_phase_time time = {.busy_s = -1.0};
     open_journal(&j, grid, true);
-    EXPECT(dinm_phase_run_all(grid, &j, &plan, &records, &busy_s, &err) == DINM_OK);
+    EXPECT(dinm_phase_run_all(grid, &j, &plan, &records, &time, &err) == DINM_OK);
     expect_complete(&records, n_units);
-    EXPECT(busy_s >= 0.0);
+    EXPECT(time.busy_s >= 0.0 && time.wall_s >= time.busy_s);
     size_t n = batch > 0 ? batch : 1;
+    int n_calls = sum_all(s.n_calls);
     EXPECT(sum_all(s.n_units) == (int)n_units);
-    EXPECT(sum_all(s.n_calls) == (int)((n_units + n - 1) / n));
+    EXPECT(n_calls >= (int)((n_units + n - 1) / n) && n_calls <= (int)n_units);
     dinm_records_free(&records);
 
     /* Done is done: in this run and in the next. */
@@ -129,6 +129,63 @@ static void check_plain(const struct dinm_grid *grid, size_t n_units, size_t bat
         MPI_Barrier(MPI_COMM_WORLD);
         open_journal(&j, grid, false);
     }
+    dinm_journal_close(&j);
+}
+
+/* Puts its phase's own number of each unit. */
+static int do_both(void *context, const size_t *units, size_t n_units, struct dinm_sink *sink,
+                   struct dinm_error *err)
+{
+    struct script *s = context;
+    int status = DINM_OK;
+    size_t n_first = sink->plan->units.n_units;
+    for (size_t i = 0; status == DINM_OK && i < n_units; i++) {
+        struct dinm_buffer payload = {0};
+        status = dinm_buffer_append_format(&payload, err, "{\"unit\": %zu}",
+                                           units[i] < n_first ? units[i] : units[i] - n_first);
+        status = status == DINM_OK ? dinm_sink_put(sink, units[i], &payload, err) : status;
+        s->n_units++;
+        dinm_buffer_free(&payload);
+    }
+    return status;
+}
+
+/* Two phases in one go, of which some is done before: records of their own, no unit twice. */
+static void check_beside(const struct dinm_grid *grid, bool together)
+{
+    enum { N_EDITS = 37, N_VANILLA = 61, N_BEFORE = 7 };
+    struct dinm_journal j;
+    struct dinm_records records[2], before;
+    struct dinm_error err = {0};
+    struct script s = {.grid = grid, .journal = &j, .bad_rank = -1};
+    struct dinm_phase_time time[2] = {0};
+    double costs[N_VANILLA];
+    for (size_t i = 0; i < N_VANILLA; i++) {
+        costs[i] = (double)(i % 5);
+    }
+    struct dinm_phase_plan plan = plan_for(&s, N_EDITS, 16);
+    open_journal(&j, grid, true);
+    for (size_t i = 0; grid->rank == 0 && i < N_BEFORE; i++) {
+        char text[64];
+        int n = snprintf(text, sizeof text, "{\"unit\": %zu}", i);
+        EXPECT(dinm_journal_append(&j, DINM_VANILLA, i, text, (size_t)n, &err) == DINM_OK);
+    }
+    EXPECT(dinm_journal_exchange_all(&j, grid, &err) == DINM_OK);
+    plan.run = do_both;
+    plan.units.n_places = 5;
+    plan.beside =
+        (struct dinm_phase_units){.phase = DINM_VANILLA, .n_units = N_VANILLA, .costs = costs};
+    plan.together = together;
+    EXPECT(dinm_phase_run_all(grid, &j, &plan, records, time, &err) == DINM_OK);
+    expect_complete(&records[0], N_EDITS);
+    expect_complete(&records[1], N_VANILLA);
+    EXPECT(sum_all(s.n_units) == N_EDITS + N_VANILLA - N_BEFORE);
+    EXPECT(time[0].wall_s > 0.0 && time[1].wall_s > time[0].wall_s);
+    EXPECT(dinm_journal_records(&j, DINM_VANILLA, N_VANILLA, &before, &err) == DINM_OK);
+    EXPECT(before.n_done == N_VANILLA);
+    dinm_records_free(&before);
+    dinm_records_free(&records[0]);
+    dinm_records_free(&records[1]);
     dinm_journal_close(&j);
 }
 
@@ -196,7 +253,7 @@ static void check_late_stop(const struct dinm_grid *grid)
     EXPECT(dinm_phase_run_all(grid, &j, &plan, &records, NULL, &err) == DINM_OK);
     expect_complete(&records, 1);
     dinm_records_free(&records);
-    plan.n_units = 3;
+    plan.units.n_units = 3;
     EXPECT(sum_all(dinm_stop_requested()) == 1);
     /* The next phase hears it: one rank's stop is everybody's. */
     if (grid->size == 1) {
@@ -263,7 +320,7 @@ static void show_time(const struct dinm_grid *grid)
     plan.quiet = false;
     open_journal(&j, grid, true);
     for (int phase = 0; phase < 3; phase++) {
-        plan.phase = (enum dinm_phase)phase;
+        plan.units.phase = (enum dinm_phase)phase;
         MPI_Barrier(MPI_COMM_WORLD);
         double start_s = dinm_now_s();
         EXPECT(dinm_phase_run_all(grid, &j, &plan, &records, NULL, &err) == DINM_OK);
@@ -284,6 +341,8 @@ static void check_all(const struct dinm_grid *grid)
     check_plain(grid, 41, 3);
     check_plain(grid, 12, 100);
     check_plain(grid, 5, 0);
+    check_beside(grid, false);
+    check_beside(grid, true);
     check_other_ranks(grid);
     check_deadline(grid);
     check_late_stop(grid);

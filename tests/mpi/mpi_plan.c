@@ -69,14 +69,14 @@ static void check_sums(const struct dinm_plan *plan)
     EXPECT(weights > 2.79e6 && weights < 2802816.0);
 }
 
-/* Caches by hand: 50 new tokens behind two times two neighbours' prompts, in all layers. */
+/* Caches by hand: 50 new tokens behind five times two neighbours' prompts, in all layers. */
 static void check_caches(const struct dinm_plan *plan)
 {
     const struct dinm_config *c = &plan->job->slice.config;
     double most = 0.0, seen = 0.0;
-    for (size_t i = 0; i + 4 <= plan->job->prompts.n_prompts && plan->n_stages == 1; i++) {
+    for (size_t i = 0; i + 10 <= plan->job->prompts.n_prompts && plan->n_stages == 1; i++) {
         double sum = 0.0;
-        for (size_t k = i; k < i + 4; k++) {
+        for (size_t k = i; k < i + 10; k++) {
             sum += (double)(plan->lengths.prompts[k] + 50);
         }
         most = sum > most ? sum : most;

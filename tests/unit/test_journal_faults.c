@@ -132,9 +132,8 @@ static int run_phase(void *context, struct dinm_error *err)
     struct scene *s = context;
     struct dinm_journal j;
     struct dinm_records records = {0};
-    const struct dinm_phase_plan plan = {.phase = DINM_JUDGE,
+    const struct dinm_phase_plan plan = {.units = {.phase = DINM_JUDGE, .n_units = 5},
                                          .noun = "responses",
-                                         .n_units = 5,
                                          .batch = 2,
                                          .run = put_unit,
                                          .quiet = true};
