@@ -46,16 +46,19 @@ void dinm_decode_close(struct dinm_decode *d)
     free(d);
 }
 
-/* Twice as many lanes as stages: while one is on its way between stages another is there. */
+/* One lane for each stage and one that is between two of them. More would leave fewer rows in each,
+ * and a stage reads its weights once for all rows of a lane. */
 size_t dinm_decode_n_lanes(size_t n_stages)
 {
-    return n_stages > 1 ? 2 * n_stages : 1;
+    return n_stages > 1 ? n_stages + 1 : 1;
 }
 
+/* A stage holds that part of each cache that belongs to its layers: so many stages have room for so
+ * many times as many. */
 size_t dinm_decode_most(const struct dinm_generator *g, size_t n_stages)
 {
-    size_t n_lanes = dinm_decode_n_lanes(n_stages);
-    return g->max_sequences > n_lanes ? g->max_sequences / n_lanes * n_lanes : n_lanes;
+    size_t n_lanes = dinm_decode_n_lanes(n_stages), most = g->max_sequences * n_stages;
+    return most > n_lanes ? most / n_lanes * n_lanes : n_lanes;
 }
 
 int dinm_decode_open(struct dinm_decode **out, const struct dinm_generator *g,

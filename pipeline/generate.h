@@ -13,7 +13,7 @@ struct dinm_generator {
     const struct dinm_config *config; /* borrows: the model's */
     struct dinm_sampler sampler;
     struct dinm_ids eos;  /* owns: ids that end an answer */
-    size_t max_sequences; /* decoded at once */
+    size_t max_sequences; /* decoded at once, for each stage */
     size_t max_rows;      /* rows of one pass: a longer prompt is read in pieces */
 };
 

@@ -149,7 +149,8 @@ static int locate_all(struct run *r, struct dinm_error *err)
     }
     struct dinm_phase_plan plan = {.units = {.phase = DINM_LOCATE, .n_units = n},
                                    .noun = "cases",
-                                   .batch = n_stages > 1 ? 8 * n_stages : 1,
+                                   .batch = n_stages > 1 ? 64 * n_stages : 1,
+                                   .together = n_stages > 1, /* stages fill and empty once */
                                    .run = dinm_locate_unit,
                                    .context = &r->job,
                                    .stage = &r->job.stage,
@@ -222,7 +223,8 @@ static int judge_all(struct run *r, struct dinm_outcomes *outcomes, struct dinm_
     struct dinm_phase_plan plan = {
         .units = {.phase = DINM_JUDGE, .n_units = outcomes->n_texts, .costs = costs},
         .noun = "responses",
-        .batch = 4 * n_stages * (size_t)r->job.settings->run.batch,
+        .batch = (n_stages > 1 ? 64 * n_stages : 4) * (size_t)r->job.settings->run.batch,
+        .together = n_stages > 1,
         .run = dinm_judge_unit,
         .context = &judging,
         .stage = stage};
