@@ -109,9 +109,9 @@ int dinm_plan_print(const struct dinm_plan *plan, struct dinm_buffer *out, struc
 int dinm_plan_print_cut(const struct dinm_plan *plan, struct dinm_buffer *out,
                         struct dinm_error *err);
 
-/* Local. What a unit of locate, vanilla or edit costs, in multiplications on many rows: for handing
- * the dear ones out first. The same on every rank and machine. */
-double dinm_plan_unit_cost(const struct dinm_plan *plan, enum dinm_phase phase, size_t unit);
+/* Local. What each unit of locate, vanilla or edit costs, in multiplications on many rows, answers
+ * counted at their greatest length: costs: [n_units]. The same on every rank and machine. */
+void dinm_plan_unit_costs(const struct dinm_plan *plan, enum dinm_phase phase, double *costs);
 
 /* Private to pipeline/plan*.c. */
 int dinm_plan_count_all(struct dinm_plan *plan, struct dinm_error *err);

@@ -4,8 +4,7 @@
 #include "pipeline/plan.h"
 
 /* How much longer one row of a decoding batch takes than one of many rows: each weight is read from
- * memory for few of them. For the cut and for handing out, which must not depend on how busy a
- * machine is. */
+ * memory for few of them. For the cut alone, which must not depend on how busy a machine is. */
 static const double few_per_many = 4.0;
 
 /* All tokens of the job. */
@@ -95,62 +94,6 @@ static double products(const struct dinm_plan *plan, size_t first, size_t last)
         n += (double)plan->layers[l].n_products;
     }
     return n;
-}
-
-static double cost_of_answer(const struct dinm_plan *plan, double n_ids, double n_new)
-{
-    double all = products(plan, 0, plan->job->slice.config.n_layers);
-    return n_ids * all + few_per_many * n_new * (all + (double)plan->head.n_products);
-}
-
-static double cost_of_questions(const struct dinm_plan *plan)
-{
-    const struct dinm_job *job = plan->job;
-    double cost = 0.0;
-    for (size_t q = 0; q < job->questions.n_questions; q++) {
-        size_t p = job->prompts.of_question[q];
-        cost += cost_of_answer(plan, (double)plan->lengths.prompts[p],
-                               (double)job->prompts.prompts[p].max_new);
-    }
-    return cost;
-}
-
-static double cost_of_case(const struct dinm_plan *plan, size_t i)
-{
-    const struct dinm_job *job = plan->job;
-    const struct dinm_config *c = &job->slice.config;
-    const int64_t *target = plan->lengths.targets + i * DINM_N_TARGET_LENGTHS;
-    enum dinm_kqa_on on = job->settings->evaluate.kqa_on;
-    double n_rows = (double)(target[DINM_EDIT_ROWS] + target[DINM_CONSTRAINT_ROWS]);
-    double n_picks = (double)(target[DINM_EDIT_PICKS] + target[DINM_CONSTRAINT_PICKS]);
-    size_t l = plan->usual_layer;
-    double above = (double)c->d_model * (double)c->d_ff + products(plan, l + 1, c->n_layers);
-    double cost = n_rows * products(plan, 0, l + 1);
-    cost += 2.0 * (double)job->settings->edit.steps *
-            (n_rows * above + n_picks * (double)plan->head.n_products);
-    for (size_t k = 0; k < DINM_N_INPUTS; k++) {
-        cost += cost_of_answer(plan, (double)plan->lengths.edited[i * DINM_N_INPUTS + k],
-                               (double)job->settings->generate.max_new_tokens);
-    }
-    if (on == DINM_KQA_ALL || (on == DINM_KQA_FIRST && i == 0)) {
-        cost += cost_of_questions(plan);
-    }
-    return cost;
-}
-
-double dinm_plan_unit_cost(const struct dinm_plan *plan, enum dinm_phase phase, size_t unit)
-{
-    const struct dinm_job *job = plan->job;
-    if (phase == DINM_LOCATE) {
-        const struct dinm_ids *side = job->responses[unit].side;
-        size_t n = side[0].n_ids > side[1].n_ids ? side[0].n_ids : side[1].n_ids;
-        return 2.0 * (double)n * products(plan, 0, job->slice.config.n_layers);
-    }
-    if (phase == DINM_VANILLA) {
-        return cost_of_answer(plan, (double)plan->lengths.prompts[unit],
-                              (double)job->prompts.prompts[unit].max_new);
-    }
-    return cost_of_case(plan, unit);
 }
 
 static double bytes_of(const struct dinm_plan *plan, size_t first, size_t last)

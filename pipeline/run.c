@@ -91,8 +91,8 @@ static double *costs_of(const struct run *r, enum dinm_phase phase, size_t n,
                         struct dinm_error *err)
 {
     double *costs = dinm_alloc(n, sizeof *costs, "a list of units", err);
-    for (size_t i = 0; costs != NULL && i < n; i++) {
-        costs[i] = dinm_plan_unit_cost(&r->plan, phase, i);
+    if (costs != NULL) {
+        dinm_plan_unit_costs(&r->plan, phase, costs);
     }
     return costs;
 }
