@@ -141,9 +141,11 @@ int dinm_locate_unit(void *context, const size_t *units, size_t n_units, struct 
     int status = DINM_OK;
     struct dinm_job *job = context;
     size_t most = job->stage.ring.n_stages > 1 ? 4 * (size_t)job->stage.ring.n_stages : 1;
-    for (size_t n_asked = 0, n_done = 0; n_done < n_units;) {
+    size_t n = n_units; /* fewer if it is over before */
+    for (size_t n_asked = 0, n_done = 0; n_done < n;) {
         struct dinm_item *item;
-        if (n_asked < n_units && n_asked - n_done < most) {
+        n = n_asked > 0 && dinm_sink_is_over(sink) ? n_asked : n;
+        if (n_asked < n && n_asked - n_done < most) {
             TRY(ask_case(job, units[n_asked++], err));
             continue;
         }
@@ -153,6 +155,7 @@ int dinm_locate_unit(void *context, const size_t *units, size_t n_units, struct 
         TRY(status);
         n_done++;
     }
+    TRY(n < n_units ? dinm_fail(err, DINM_STOPPED, "stopped in phase locate") : DINM_OK);
 out:
     return status;
 }

@@ -42,6 +42,16 @@ out:
     return status;
 }
 
+static bool is_over(const struct dinm_phase_plan *plan)
+{
+    return dinm_stop_requested() || (plan->deadline_s > 0.0 && dinm_now_s() >= plan->deadline_s);
+}
+
+bool dinm_sink_is_over(const struct dinm_sink *sink)
+{
+    return is_over(sink->plan);
+}
+
 /* What one rank holds while a phase runs. */
 struct loop {
     const struct dinm_phase_plan *plan; /* borrows */
@@ -155,7 +165,7 @@ static int work(struct loop *l, struct dinm_error *err)
     const struct dinm_deal *deal = &l->deal;
     for (;;) {
         int64_t number = 0;
-        if (dinm_stop_requested() || (plan->deadline_s > 0.0 && dinm_now_s() >= plan->deadline_s)) {
+        if (is_over(plan)) {
             return dinm_fail(err, DINM_STOPPED, "stopped in phase %s",
                              dinm_phase_names[plan->units.phase]);
         }

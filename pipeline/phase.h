@@ -23,9 +23,12 @@ struct dinm_sink {
 int dinm_sink_put(struct dinm_sink *sink, size_t unit, const struct dinm_buffer *payload,
                   struct dinm_error *err);
 
+/* Local. A stop was requested, or it is too late: no unit is to be started any more. */
+bool dinm_sink_is_over(const struct dinm_sink *sink);
+
 /* Does the n_units listed units (ascending) and puts one payload for each. Runs on one rank; must
  * not be collective. A failure ends the job; a unit that only fails by itself puts
- * {"failed": reason}. May return DINM_STOPPED when a stop was requested and it left units undone.
+ * {"failed": reason}. May return DINM_STOPPED when it left units undone because it was over.
  */
 typedef int dinm_unit_function(void *context, const size_t *units, size_t n_units,
                                struct dinm_sink *sink, struct dinm_error *err);
