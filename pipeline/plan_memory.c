@@ -128,20 +128,39 @@ static struct answers answers_of(const struct dinm_plan *plan, of_index *rows, o
     return a;
 }
 
+/* Of n that are dealt evenly, most of one batch. */
+static size_t share_of(const struct dinm_plan *plan, size_t n, size_t most)
+{
+    return fewer((n + plan->n_groups - 1) / plan->n_groups, most);
+}
+
+static size_t cases_at_once(const struct dinm_plan *plan)
+{
+    return share_of(plan, plan->job->cases.n_cases, (size_t)plan->job->settings->run.batch);
+}
+
+/* Answers of one batch: a group's share of those of all cases and prompts. */
+static size_t answers_at_once(const struct dinm_plan *plan)
+{
+    const struct dinm_job *job = plan->job;
+    size_t n = share_of(plan, job->cases.n_cases * DINM_N_INPUTS + job->prompts.n_prompts,
+                        DINM_N_INPUTS * (size_t)job->settings->run.batch);
+    return n > DINM_N_INPUTS ? n : DINM_N_INPUTS; /* a case's answers stay together */
+}
+
 static struct flow flow_of(const struct dinm_plan *plan)
 {
     const struct dinm_job *job = plan->job;
     size_t n_stages = plan->n_stages, n_cases = job->cases.n_cases;
-    size_t batch = fewer((size_t)job->settings->run.batch, n_cases);
     struct flow f = {.lanes = dinm_decode_n_lanes(n_stages)};
     f.sequences = dinm_decode_most(&job->generator, n_stages);
+    size_t at_once = fewer(answers_at_once(plan), f.sequences);
     f.vanilla =
-        answers_of(plan, vanilla_rows, vanilla_capacity, job->prompts.n_prompts,
-                   fewer(DINM_N_INPUTS * (size_t)job->settings->run.batch, f.sequences), f.lanes);
-    f.edited = answers_of(plan, edited_rows, edited_capacity, n_cases * DINM_N_INPUTS,
-                          fewer(batch * DINM_N_INPUTS, f.sequences), f.lanes);
+        answers_of(plan, vanilla_rows, vanilla_capacity, job->prompts.n_prompts, at_once, f.lanes);
+    f.edited =
+        answers_of(plan, edited_rows, edited_capacity, n_cases * DINM_N_INPUTS, at_once, f.lanes);
     f.n_locates = n_stages > 1 ? fewer(4 * n_stages, n_cases) : 1;
-    f.n_edits = n_stages > 1 ? fewer(2 * n_stages, batch) : 1;
+    f.n_edits = n_stages > 1 ? fewer(2 * n_stages, cases_at_once(plan)) : 1;
     return f;
 }
 
@@ -260,9 +279,8 @@ static void fill_edit(const struct dinm_plan *plan, struct dinm_plan_stage *s, c
 {
     const struct dinm_job *job = plan->job;
     const struct dinm_config *c = &job->slice.config;
-    size_t n_cases = job->cases.n_cases, batch = (size_t)job->settings->run.batch;
     double matrix = (double)c->d_model * (double)c->d_ff * sizeof(float);
-    double kept = (double)(batch < n_cases ? batch : n_cases) * matrix;
+    double kept = (double)cases_at_once(plan) * matrix;
     size_t end = job->settings->locate.n_layers > 0 ? plan->usual_layer + 1 : c->n_layers;
     if (!dinm_edit_is_wanted(job->settings)) {
         return;

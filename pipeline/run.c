@@ -223,7 +223,7 @@ static int judge_all(struct run *r, struct dinm_outcomes *outcomes, struct dinm_
     struct dinm_phase_plan plan = {
         .units = {.phase = DINM_JUDGE, .n_units = outcomes->n_texts, .costs = costs},
         .noun = "responses",
-        .batch = (n_stages > 1 ? 16 * n_stages : 4) * (size_t)r->job.settings->run.batch,
+        .batch = 4 * n_stages * (size_t)r->job.settings->run.batch,
         .together = n_stages > 1,
         .run = dinm_judge_unit,
         .context = &judging,

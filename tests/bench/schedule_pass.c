@@ -46,7 +46,7 @@ size_t schedule_places(enum schedule_pass pass, size_t p, const struct schedule_
     case SCHEDULE_LOCATE:
         return p == 1 ? 1 : r->plain ? 8 * p : 64 * p;
     case SCHEDULE_JUDGE:
-        return (p == 1 || r->plain ? 4 * p : 16 * p) * r->batch;
+        return 4 * p * r->batch;
     case SCHEDULE_VANILLA:
         return (r->plain ? 2 : SCHEDULE_N_INPUTS) * r->batch;
     default:
