@@ -106,9 +106,9 @@ struct answers {
 
 /* How the units of a group are worked on. */
 struct flow {
-    size_t lanes, sequences; /* of the decoding batch */
-    struct answers vanilla, edited;
-    size_t n_locates, n_edits; /* under way at once */
+    size_t lanes, sequences;        /* of the decoding batch */
+    struct answers vanilla, edited; /* edited: vanilla ones beside them */
+    size_t n_locates, n_edits;      /* under way at once */
 };
 
 static size_t fewer(size_t a, size_t b)
@@ -126,6 +126,17 @@ static struct answers answers_of(const struct dinm_plan *plan, of_index *rows, o
     a.pass_rows = least(largest_window(plan, rows, n, per_lane), most);
     a.all_rows = least(largest_window(plan, rows, n, a.at_once), (double)lanes * most);
     return a;
+}
+
+/* Both in the same batch. */
+static void add_answers(const struct dinm_plan *plan, struct answers *a, struct answers b,
+                        size_t lanes)
+{
+    double most = (double)plan->job->generator.max_rows;
+    a->at_once += b.at_once;
+    a->positions += b.positions;
+    a->pass_rows = least(a->pass_rows + b.pass_rows, most);
+    a->all_rows = least(a->all_rows + b.all_rows, (double)lanes * most);
 }
 
 /* Of n that are dealt evenly, most of one batch. */
@@ -157,8 +168,12 @@ static struct flow flow_of(const struct dinm_plan *plan)
     size_t at_once = fewer(answers_at_once(plan), f.sequences);
     f.vanilla =
         answers_of(plan, vanilla_rows, vanilla_capacity, job->prompts.n_prompts, at_once, f.lanes);
-    f.edited =
-        answers_of(plan, edited_rows, edited_capacity, n_cases * DINM_N_INPUTS, at_once, f.lanes);
+    f.edited = answers_of(plan, edited_rows, edited_capacity, n_cases * DINM_N_INPUTS,
+                          fewer(at_once, DINM_N_INPUTS * cases_at_once(plan)), f.lanes);
+    add_answers(plan, &f.edited,
+                answers_of(plan, vanilla_rows, vanilla_capacity, job->prompts.n_prompts,
+                           at_once - f.edited.at_once, f.lanes),
+                f.lanes);
     f.n_locates = n_stages > 1 ? fewer(4 * n_stages, n_cases) : 1;
     f.n_edits = n_stages > 1 ? fewer(2 * n_stages, cases_at_once(plan)) : 1;
     return f;
