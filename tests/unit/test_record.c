@@ -8,6 +8,7 @@
 /* A sink for units 2 and 5 of phase edit, over a journal file in a folder of its own. */
 struct world {
     struct dinm_journal journal;
+    struct dinm_phase_plan plan;
     struct dinm_sink sink;
     char *folder;
     const char *reason;
@@ -20,8 +21,9 @@ static void world_open(struct world *w)
     w->journal.path = dinm_path_join(w->folder, "log", NULL);
     w->journal.fd = open(w->journal.path, O_RDWR | O_CREAT | O_EXCL, 0600);
     assert_true(w->journal.fd >= 0);
+    w->plan.units = (struct dinm_phase_units){.phase = DINM_EDIT, .n_units = 6};
     w->sink = (struct dinm_sink){
-        .journal = &w->journal, .phase = DINM_EDIT, .units = units, .n_units = 2};
+        .journal = &w->journal, .plan = &w->plan, .units = units, .n_units = 2};
 }
 
 static void world_close(struct world *w)
