@@ -272,18 +272,20 @@ static void dot_columns(const struct dinm_kernel_product *p, size_t r, size_t c,
     }
 }
 
-/* What comes from memory is read tile by tile, each to its end; of what is near, all columns'
- * blocks, since that saves the tiles' beginnings. */
+/* What comes from memory is read once, tile by tile, for all rows; of what is near, each few rows
+ * take all columns' blocks, since that saves the tiles' beginnings. */
 static void dot(const struct dinm_kernel_product *p)
 {
     const size_t whole = p->n_cols / DOT_COLS * DOT_COLS;
     const size_t width = p->streams ? DOT_COLS : whole;
 
-    for (size_t r = 0; r < p->n_rows; r += DOT_ROWS) {
-        for (size_t c = 0; c < whole; c += width) {
+    for (size_t c = 0; c < whole; c += width) {
+        for (size_t r = 0; r < p->n_rows; r += DOT_ROWS) {
             dot_columns(p, r, c, width);
         }
-        for (size_t c = whole; c < p->n_cols; c++) {
+    }
+    for (size_t c = whole; c < p->n_cols; c++) {
+        for (size_t r = 0; r < p->n_rows; r += DOT_ROWS) {
             dot_columns(p, r, c, 1);
         }
     }

@@ -16,9 +16,10 @@ enum {
     PANEL = 64,     /* columns of y that share one widened block of W */
     GROUP = 132,    /* rows that do; their part of x stays in a cache of 1 MiB */
     TILE = 6,       /* rows that the fastest kernel takes at once */
-    COPY_ROWS = 13, /* from here on blocks are copied: W would be read a third time */
+    COPY_ROWS = 25, /* from here on blocks are copied: W would be widened a fifth time */
     PANELS = 16,    /* of a task, at most */
     TASKS_PER_THREAD = 3,
+    FEW_TASKS_PER_THREAD = 8, /* with so few rows that W is only read */
     BLOCK = DINM_KERNEL_DEPTH,
     SPACING = BLOCK + 16, /* not a power of two, which would crowd a few sets of the cache */
 };
@@ -136,7 +137,8 @@ static void multiply(const struct product *p)
     const size_t n_groups = (p->n_rows + GROUP - 1) / GROUP;
     const size_t even = n_groups > 0 ? (p->n_rows + n_groups - 1) / n_groups : 0;
     const size_t n_rows = (even + TILE - 1) / TILE * TILE;
-    const size_t share = n_panels * n_groups / (TASKS_PER_THREAD * (size_t)omp_get_max_threads());
+    const size_t n_each = p->n_rows < COPY_ROWS ? FEW_TASKS_PER_THREAD : TASKS_PER_THREAD;
+    const size_t share = n_panels * n_groups / (n_each * (size_t)omp_get_max_threads());
     const size_t width = PANEL * min(PANELS, share > 0 ? share : 1);
     const size_t n_across = (p->n_cols + width - 1) / width, n_tasks = n_across * n_groups;
     const int n_threads = dinm_threads_begin(n_tasks, p->n_rows * p->n_cols * p->n_sum);
