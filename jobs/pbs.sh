@@ -67,6 +67,9 @@ if [ "$binding" = none ]; then
 else
     bind=(--map-by "slot:PE=$threads" --bind-to "$binding")
 fi
+# Open MPI is told to watch its nodes: a lost one ends the run within a minute, not in eight.
+watch=(--mca oob_tcp_keepalive_time 20 --mca oob_tcp_keepalive_intvl 5
+    --mca oob_tcp_keepalive_probes 4)
 echo "job $PBS_JOBID, $(date '+%F %T'): $job on $ranks x $threads threads of" \
     "$(sort -u "$PBS_NODEFILE" | tr '\n' ' ')"
 before=$(finished_bytes)
@@ -75,7 +78,7 @@ before=$(finished_bytes)
 # PBS sees to it.
 woken=0
 trap 'woken=1; echo "asked to stop, after $SECONDS s"; kill -USR1 "$launched" 2>/dev/null' USR1
-mpirun --quiet --hostfile "$PBS_NODEFILE" -n "$ranks" "${bind[@]}" "$program" "$job" \
+mpirun --quiet --hostfile "$PBS_NODEFILE" -n "$ranks" "${bind[@]}" "${watch[@]}" "$program" "$job" \
     --out "$folder" --threads "$threads" --set "run.grace_s=$grace_s" "${clock[@]}" "${options[@]}" &
 launched=$!
 while
