@@ -8,7 +8,8 @@ packages="gcc libc6-dev cmake ninja-build pkg-config openmpi-bin libopenmpi-dev 
 libopenblas-openmp-dev libsleef-dev libcjson-dev libpcre2-dev libutf8proc-dev libxxhash-dev"
 if [ "$kind" = test ]; then
     packages="$packages libcmocka-dev hdf5-tools valgrind clang libclang-rt-dev libomp-dev python3
-python3-numpy python3-h5py python3-torch iproute2 procps"
+python3-numpy python3-h5py python3-torch iproute2 procps munge slurmctld slurmd slurm-client
+slurm-wlm-basic-plugins shellcheck"
 fi
 
 say() { printf '%s\n' "$*" >&2; }

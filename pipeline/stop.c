@@ -12,7 +12,7 @@
 #include "pipeline/progress.h"
 
 /* Written by signal handlers: */
-static volatile sig_atomic_t stop_requested;
+static volatile sig_atomic_t stop_requested, requested_at_s;
 /* Set while no signal can come: */
 static volatile sig_atomic_t grace_ms;
 static void (*volatile end_process)(int status);
@@ -23,6 +23,14 @@ static void set_timer(long ms)
     setitimer(ITIMER_REAL, &timer, NULL);
 }
 
+/* Whole seconds of a clock that only goes forward; allowed in signal handlers. */
+static sig_atomic_t seconds(void)
+{
+    struct timespec now = {0};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (sig_atomic_t)now.tv_sec;
+}
+
 void dinm_stop_request(int signal_number)
 {
     const int code = errno;
@@ -30,9 +38,14 @@ void dinm_stop_request(int signal_number)
         stop_requested = 0;
         return;
     }
-    if (stop_requested && end_process != NULL) {
-        end_process(DINM_STOPPED);
+    if (stop_requested) {
+        if (seconds() - requested_at_s >= DINM_STOP_SAME_S && end_process != NULL) {
+            end_process(DINM_STOPPED);
+        }
+        errno = code;
+        return;
     }
+    requested_at_s = seconds();
     stop_requested = 1;
     if (grace_ms > 0) {
         set_timer(grace_ms);

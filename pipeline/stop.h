@@ -5,8 +5,12 @@
 
 #include <stdbool.h>
 
+/* One request may come by several ways within so many seconds: from the launcher, and from a batch
+ * system that signals all processes of a job. */
+enum { DINM_STOP_SAME_S = 2 };
+
 /* A signal handler (SIGUSR1, SIGUSR2, SIGXCPU): from now on no unit is started, and after the grace
- * the process ends. A second signal ends it at once. 0 takes the request back. */
+ * the process ends. A second request ends it at once. 0 takes the request back. */
 void dinm_stop_request(int signal_number);
 bool dinm_stop_requested(void);
 

@@ -1,7 +1,8 @@
 #!/bin/sh
 # README command 2: installs what is needed, builds with warnings as errors, runs all tests; then
 # again under sanitizers, with a second compiler, and with random input for every parser. The test of
-# several nodes (label net) runs where root may make network namespaces, and says so where not.
+# several nodes (label net) runs where root may make network namespaces, that of Slurm (label slurm)
+# where root may start its daemons; they say so where not.
 # Usage: tests/run.sh                  everything
 #        tests/run.sh CTEST_ARGUMENT.. only the tests of the first build that these select
 kind=test preset=dev
