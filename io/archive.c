@@ -12,9 +12,7 @@
 #include "io/dtype.h"
 #include "io/mem.h"
 
-/* Collective over comm. The worst status of all ranks, and the sentence of the first rank that has
- * it. Cost: one reduction, and on failure a second one and a broadcast. */
-static int agree_all(MPI_Comm comm, int status, struct dinm_error *err)
+int dinm_hdf_agree_all(MPI_Comm comm, int status, struct dinm_error *err)
 {
     int worst = status, rank = 0, size = 1, first = 0;
     char text[sizeof err->text] = "";
@@ -112,6 +110,13 @@ out:
     return status;
 }
 
+void dinm_hdf_share(const struct dinm_archive *a, hsize_t n, hsize_t *first, hsize_t *end)
+{
+    const hsize_t rank = (hsize_t)a->rank, size = (hsize_t)a->size;
+    *first = n / size * rank + (rank < n % size ? rank : n % size);
+    *end = *first + n / size + (rank < n % size);
+}
+
 /* Local. This rank's share of resid_post becomes NaN; it also finds a full disk at the start. */
 static int fill_share(struct dinm_archive *a, struct dinm_error *err)
 {
@@ -119,10 +124,9 @@ static int fill_share(struct dinm_archive *a, struct dinm_error *err)
     const size_t row_values = (a->n_layers + 1) * a->d_model;
     const size_t value_bytes = a->half ? 2 : 4;
     const hsize_t n_rows = a->offsets[2 * a->n_cases];
-    const hsize_t rank = (hsize_t)a->rank, size = (hsize_t)a->size;
-    hsize_t row = n_rows / size * rank + (rank < n_rows % size ? rank : n_rows % size);
-    hsize_t end = row + n_rows / size + (rank < n_rows % size);
+    hsize_t row, end;
     int status = DINM_OK;
+    dinm_hdf_share(a, n_rows, &row, &end);
     for (size_t i = 0; i < a->room_rows * row_values; i++) {
         dinm_narrow(a->room + i * value_bytes, a->half ? DINM_F16 : DINM_F32, &nan_value, 1);
     }
@@ -143,7 +147,7 @@ static int begin_all(struct dinm_archive **out, const char *path, MPI_Comm comm,
     struct dinm_archive *a = dinm_alloc(1, sizeof *a, "the archive", err);
     *out = NULL;
     dinm_hdf_quiet();
-    status = agree_all(comm, a ? check_plan(plan, path, err) : DINM_FAILED, err);
+    status = dinm_hdf_agree_all(comm, a ? check_plan(plan, path, err) : DINM_FAILED, err);
     if (status < 0) {
         free(a);
         return status;
@@ -157,7 +161,7 @@ static int begin_all(struct dinm_archive **out, const char *path, MPI_Comm comm,
     MPI_Comm_rank(a->comm, &a->rank);
     MPI_Comm_size(a->comm, &a->size);
     *out = a;
-    return agree_all(a->comm, set_up(a, path, plan, err), err);
+    return dinm_hdf_agree_all(a->comm, set_up(a, path, plan, err), err);
 }
 
 /* The name while the file is being made. */
@@ -178,19 +182,20 @@ int dinm_archive_create_all(struct dinm_archive **out, const char *path, MPI_Com
     struct dinm_archive *a = NULL;
     char *draft = name_of_draft(path, err);
     *out = NULL;
-    TRY(agree_all(comm, draft ? DINM_OK : DINM_FAILED, err));
+    TRY(dinm_hdf_agree_all(comm, draft ? DINM_OK : DINM_FAILED, err));
     TRY(begin_all(&a, path, comm, plan, err));
-    TRY(agree_all(a->comm, a->rank ? DINM_OK : dinm_archive_build(draft, plan, err), err));
+    TRY(dinm_hdf_agree_all(a->comm, a->rank ? DINM_OK : dinm_archive_build(draft, plan, err), err));
     /* a rank that does not see the file must say so before the others wait for it in H5Fopen */
-    TRY(agree_all(a->comm, dinm_hdf_check_file(draft, dinm_archive_n_bytes(plan), err), err));
-    TRY(agree_all(a->comm, attach_all(a, draft, plan, err), err));
-    TRY(agree_all(a->comm, plan->hidden ? fill_share(a, err) : DINM_OK, err));
+    TRY(dinm_hdf_agree_all(a->comm, dinm_hdf_check_file(draft, dinm_archive_n_bytes(plan), err),
+                           err));
+    TRY(dinm_hdf_agree_all(a->comm, attach_all(a, draft, plan, err), err));
+    TRY(dinm_hdf_agree_all(a->comm, plan->hidden ? fill_share(a, err) : DINM_OK, err));
     status = H5Fflush(a->file, H5F_SCOPE_GLOBAL) < 0 ? dinm_hdf_fail(err, "write the file", path)
                                                      : DINM_OK;
     if (status == DINM_OK && a->rank == 0 && rename(draft, path) != 0) {
         status = dinm_fail_errno(err, errno, "cannot rename the new archive to", path);
     }
-    TRY(agree_all(a->comm, status, err));
+    TRY(dinm_hdf_agree_all(a->comm, status, err));
     *out = a;
     a = NULL;
 out:
@@ -211,9 +216,10 @@ int dinm_archive_open_all(struct dinm_archive **out, const char *path, MPI_Comm 
     struct dinm_archive *a = NULL;
     *out = NULL;
     TRY(begin_all(&a, path, comm, plan, err));
-    TRY(agree_all(a->comm, dinm_hdf_check_file(path, dinm_archive_n_bytes(plan), err), err));
-    TRY(agree_all(a->comm, attach_all(a, path, plan, err), err));
-    TRY(agree_all(a->comm, dinm_archive_verify(a, plan, err), err));
+    TRY(dinm_hdf_agree_all(a->comm, dinm_hdf_check_file(path, dinm_archive_n_bytes(plan), err),
+                           err));
+    TRY(dinm_hdf_agree_all(a->comm, attach_all(a, path, plan, err), err));
+    TRY(dinm_hdf_agree_all(a->comm, dinm_archive_verify(a, plan, err), err));
     *out = a;
     a = NULL;
 out:
@@ -241,7 +247,7 @@ int dinm_archive_close_all(struct dinm_archive **archive, struct dinm_error *err
         status = dinm_hdf_fail(err, "close the file", a->path);
     }
     status = status < 0 ? status : dinm_hdf_check_closed(a->path, err);
-    status = agree_all(a->comm, status, err);
+    status = dinm_hdf_agree_all(a->comm, status, err);
     MPI_Comm_free(&a->comm);
     free(a->room);
     free(a->offsets);

@@ -52,6 +52,11 @@ int dinm_archive_write_distance(struct dinm_archive *a, size_t case_index, const
 int dinm_archive_write_loss(struct dinm_archive *a, size_t case_index, const float *losses,
                             size_t n, struct dinm_error *err);
 
+/* Collective. Hidden states, distances and layers of all cases become those of the finished archive
+ * `from`, which has the same cases and the same form of states; losses stay. Fails before anything
+ * is written if the shapes differ. Cost: reads and writes all of them, every rank its share. */
+int dinm_archive_copy_states_all(struct dinm_archive *a, const char *from, struct dinm_error *err);
+
 /* Collective. Flushes and closes; safe on NULL. Returns the same status on every rank. */
 int dinm_archive_close_all(struct dinm_archive **a, struct dinm_error *err);
 /* Collective. Opens a file made by create_all with an equal plan for more writing (resume);

@@ -37,6 +37,13 @@ enum {
     DINM_HDF_MAX_AXES = 3
 };
 
+/* Collective over comm. The worst status of all ranks, and the sentence of the first rank that has
+ * it. Cost: one reduction, and on failure a second one and a broadcast. */
+int dinm_hdf_agree_all(MPI_Comm comm, int status, struct dinm_error *err);
+
+/* This rank's share [*first, *end) of n rows. */
+void dinm_hdf_share(const struct dinm_archive *a, hsize_t n, hsize_t *first, hsize_t *end);
+
 /* HDF5 prints nothing by itself from here on. Called by every public function. */
 void dinm_hdf_quiet(void);
 /* "<path>: cannot <what>: <HDF5's innermost message>"; DINM_FAILED. Empties HDF5's error stack. */
@@ -72,6 +79,10 @@ int dinm_hdf_read_rows(hid_t dataset, const char *path, hid_t type, hsize_t firs
 /* Chunks of whole rows of the last axis, as square as possible over the other two: one sample and
  * one layer cost about the same to read. dims, chunk: [n_axes]. */
 void dinm_hdf_chunk_shape(hsize_t *chunk, const hsize_t *dims, int n_axes, size_t value_bytes);
+
+/* The dataset has exactly these axes, and values of so many bytes. */
+int dinm_hdf_same_shape(const char *path, const char *name, hid_t dataset, int n_axes,
+                        const hsize_t *expected, size_t value_bytes, struct dinm_error *err);
 
 /* The file `path` is regular, begins with HDF5's signature and has at least n_bytes. */
 int dinm_hdf_check_file(const char *path, uint64_t n_bytes, struct dinm_error *err);

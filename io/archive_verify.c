@@ -18,11 +18,10 @@ static int same_text(const struct dinm_archive *a, const char *name, const char 
     return status;
 }
 
-static int same_shape(const struct dinm_archive *a, const char *name, hid_t dataset, int n_axes,
-                      const hsize_t *expected, size_t value_bytes, struct dinm_error *err)
+int dinm_hdf_same_shape(const char *path, const char *name, hid_t dataset, int n_axes,
+                        const hsize_t *expected, size_t value_bytes, struct dinm_error *err)
 {
     int status = DINM_OK;
-    const char *path = a->path;
     hid_t space = -1, type = -1;
     hsize_t dims[DINM_HDF_MAX_AXES] = {0};
     HDF(space = H5Dget_space(dataset), "read a dataset's shape");
@@ -58,7 +57,7 @@ static int same_numbers(const struct dinm_archive *a, const char *name, const in
         return DINM_FAILED;
     }
     HDF(dataset = H5Dopen2(a->file, name, H5P_DEFAULT), "open a table");
-    TRY(same_shape(a, name, dataset, 1, dims, 8, err));
+    TRY(dinm_hdf_same_shape(path, name, dataset, 1, dims, 8, err));
     TRY(dinm_hdf_read_rows(dataset, path, H5T_NATIVE_INT64, 0, n, found, err));
     for (size_t i = 0; i < n; i++) {
         if (found[i] != expected[i / share]) {
@@ -80,14 +79,17 @@ int dinm_archive_verify(const struct dinm_archive *a, const struct dinm_archive_
     TRY(same_text(a, "digest", p->digest, err));
     TRY(same_text(a, "model", p->model, err));
     TRY(same_text(a, "settings", p->settings, err));
-    TRY(same_shape(a, "/locate/distance", a->distance, 2, (hsize_t[]){n, p->n_layers}, 4, err));
-    TRY(same_shape(a, "/locate/layer", a->layer, 1, (hsize_t[]){n}, 4, err));
-    TRY(same_shape(a, "/edit/loss", a->loss, 3, (hsize_t[]){n, p->n_steps, 3}, 4, err));
+    TRY(dinm_hdf_same_shape(a->path, "/locate/distance", a->distance, 2,
+                            (hsize_t[]){n, p->n_layers}, 4, err));
+    TRY(dinm_hdf_same_shape(a->path, "/locate/layer", a->layer, 1, (hsize_t[]){n}, 4, err));
+    TRY(dinm_hdf_same_shape(a->path, "/edit/loss", a->loss, 3, (hsize_t[]){n, p->n_steps, 3}, 4,
+                            err));
     TRY(same_numbers(a, "/samples/case_id", p->case_ids, 2, err));
     TRY(same_numbers(a, "/samples/n_tokens", p->n_tokens, 1, err));
     if (p->hidden) {
         const hsize_t dims[] = {a->offsets[2 * n], p->n_layers + 1, p->d_model};
-        TRY(same_shape(a, "/activations/resid_post", a->hidden, 3, dims, p->half ? 2 : 4, err));
+        TRY(dinm_hdf_same_shape(a->path, "/activations/resid_post", a->hidden, 3, dims,
+                                p->half ? 2 : 4, err));
     }
 out:
     return status;

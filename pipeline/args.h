@@ -1,5 +1,5 @@
 /* The command line: which command, its operands and options. Local; reads no files except for
- * dinm_args_settings. */
+ * dinm_args_open_job. */
 #ifndef DINM_PIPELINE_ARGS_H
 #define DINM_PIPELINE_ARGS_H
 
@@ -64,10 +64,33 @@ int dinm_args_int(const struct dinm_args *args, const char *name, int64_t low, i
 int dinm_args_run_options(const struct dinm_args *args, struct dinm_run_options *options,
                           struct dinm_error *err);
 
-/* Resolves a run's settings: profile, then job file, then command line; then checks them. Without
- * a job file, --model and --cases the job file is the bundled demo's. Free also after failure. */
-int dinm_args_settings(const struct dinm_args *args, struct dinm_settings *s,
+/* The job file that the command line names; without --model and --cases too, the bundled demo's. */
+struct dinm_job_file {
+    const char *path; /* borrows from args or demo; NULL: none */
+    char *demo;       /* owns */
+    char *base;       /* owns: its folder */
+    cJSON *tree;      /* owns */
+};
+/* Checks the words of the command line, then reads the file. Close also after failure. */
+int dinm_args_open_job(const struct dinm_args *args, struct dinm_job_file *file,
                        struct dinm_error *err);
+void dinm_args_close_job(struct dinm_job_file *file);
+
+/* The value of one setting that stands above job file and command line. */
+struct dinm_setting;
+struct dinm_pick {
+    const struct dinm_setting *row;
+    const cJSON *value; /* borrows */
+    const char *where;  /* borrows: begins the sentence on a wrong value */
+    const char *base;   /* borrows: the folder of relative paths */
+};
+/* Resolves a run's settings: profile, then job file, then command line, then picks; then checks
+ * them. Free also after failure. */
+int dinm_args_resolve(const struct dinm_args *args, const struct dinm_job_file *file,
+                      const struct dinm_pick *picks, size_t n_picks, struct dinm_settings *s,
+                      struct dinm_error *err);
+/* Whether the word behind --set is about a sweep: "sweep.edit.lr=[...]". */
+bool dinm_args_is_sweep(const char *set);
 
 /* Appends what --help prints for the command (with --help=settings: all settings), and --version.
  */

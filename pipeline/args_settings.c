@@ -62,12 +62,18 @@ out:
     return status;
 }
 
+bool dinm_args_is_sweep(const char *set)
+{
+    return strncmp(set, "sweep.", strlen("sweep.")) == 0;
+}
+
 static bool names_inputs(const struct dinm_args *args)
 {
     for (size_t i = 0; i < args->n_given; i++) {
         const struct dinm_given *given = &args->given[i];
         const char *key = given->option->setting;
         const char *set = strcmp(given->option->name, "--set") == 0 ? given->value : "";
+        set += dinm_args_is_sweep(set) ? strlen("sweep.") : 0;
         if ((key != NULL && (strcmp(key, "model.path") == 0 || strcmp(key, "cases.path") == 0)) ||
             strncmp(set, "model.path=", 11) == 0 || strncmp(set, "cases.path=", 11) == 0) {
             return true;
@@ -113,7 +119,7 @@ static int folder_of(const char *path, char **folder, struct dinm_error *err)
     return status;
 }
 
-/* Calls apply for every setting of the command line, in order. */
+/* Calls apply for every setting of the command line, in order; what is swept is no setting yet. */
 static int each_setting(const struct dinm_args *args, struct dinm_settings *s,
                         int (*apply)(struct dinm_settings *, const char *, const char *,
                                      struct dinm_error *),
@@ -126,7 +132,7 @@ static int each_setting(const struct dinm_args *args, struct dinm_settings *s,
         if (given->option->setting != NULL) {
             TRY(apply(s, given->option->setting, given->value, err));
         }
-        if (strcmp(given->option->name, "--set") != 0) {
+        if (strcmp(given->option->name, "--set") != 0 || dinm_args_is_sweep(given->value)) {
             continue;
         }
         const char *equals = strchr(given->value, '=');
@@ -183,19 +189,26 @@ static int apply_final(struct dinm_settings *s, const char *key, const char *val
 }
 
 /* The profile must be known before everything else: its defaults lie below the job file. */
-static int choose_profile(const struct dinm_args *args, const cJSON *tree, const char *where,
-                          enum dinm_profile *profile, struct dinm_error *err)
+static int choose_profile(const struct dinm_args *args, const struct dinm_job_file *file,
+                          const struct dinm_pick *picks, size_t n_picks, enum dinm_profile *profile,
+                          struct dinm_error *err)
 {
     int status = DINM_OK;
     struct dinm_settings s = {0};
     struct dinm_buffer prefix = {0};
-    const cJSON *value = cJSON_IsObject(tree) ? dinm_json_find(tree, "profile") : NULL;
+    const struct dinm_setting *row = dinm_settings_find("profile");
+    const cJSON *value = cJSON_IsObject(file->tree) ? dinm_json_find(file->tree, "profile") : NULL;
     TRY(dinm_settings_init(&s, DINM_PROFILE_PAPER, err));
     if (value != NULL) {
-        TRY(dinm_buffer_append_format(&prefix, err, "%s: ", where));
-        TRY(dinm_settings_set(&s, dinm_settings_find("profile"), value, prefix.data, NULL, err));
+        TRY(dinm_buffer_append_format(&prefix, err, "%s: ", file->path));
+        TRY(dinm_settings_set(&s, row, value, prefix.data, NULL, err));
     }
     TRY(each_setting(args, &s, apply_if_profile, err));
+    for (size_t i = 0; i < n_picks; i++) {
+        if (picks[i].row == row) {
+            TRY(dinm_settings_set(&s, row, picks[i].value, picks[i].where, NULL, err));
+        }
+    }
     *profile = s.profile;
 out:
     dinm_buffer_free(&prefix);
@@ -203,37 +216,54 @@ out:
     return status;
 }
 
-int dinm_args_settings(const struct dinm_args *args, struct dinm_settings *s,
+int dinm_args_open_job(const struct dinm_args *args, struct dinm_job_file *file,
                        struct dinm_error *err)
 {
     int status = DINM_OK;
-    char *demo = NULL, *base = NULL;
-    const char *path = NULL;
-    cJSON *tree = NULL;
-    enum dinm_profile profile = DINM_PROFILE_PAPER;
-    *s = (struct dinm_settings){0};
+    *file = (struct dinm_job_file){0};
     TRY(check_words(args, err));
     if (args->n_operands > 0) {
-        path = args->operands[0];
-        TRY(check_job_exists(path, err));
+        file->path = args->operands[0];
+        TRY(check_job_exists(file->path, err));
     } else if (!names_inputs(args)) {
-        TRY(find_demo(&demo, err));
-        path = demo;
+        TRY(find_demo(&file->demo, err));
+        file->path = file->demo;
     }
-    if (path != NULL) {
-        TRY(dinm_json_load(path, &tree, err));
-        TRY(folder_of(path, &base, err));
+    if (file->path != NULL) {
+        TRY(dinm_json_load(file->path, &file->tree, err));
+        TRY(folder_of(file->path, &file->base, err));
     }
-    TRY(choose_profile(args, tree, path, &profile, err));
+out:
+    return status;
+}
+
+void dinm_args_close_job(struct dinm_job_file *file)
+{
+    cJSON_Delete(file->tree);
+    free(file->base);
+    free(file->demo);
+    *file = (struct dinm_job_file){0};
+}
+
+int dinm_args_resolve(const struct dinm_args *args, const struct dinm_job_file *file,
+                      const struct dinm_pick *picks, size_t n_picks, struct dinm_settings *s,
+                      struct dinm_error *err)
+{
+    int status = DINM_OK;
+    enum dinm_profile profile = DINM_PROFILE_PAPER;
+    *s = (struct dinm_settings){0};
+    TRY(choose_profile(args, file, picks, n_picks, &profile, err));
     TRY(dinm_settings_init(s, profile, err));
-    if (tree != NULL) {
-        TRY(dinm_settings_apply_tree(s, tree, path, base, err));
+    if (file->tree != NULL) {
+        TRY(dinm_settings_apply_tree(s, file->tree, file->path, file->base, err));
     }
     TRY(each_setting(args, s, apply_final, err));
+    for (size_t i = 0; i < n_picks; i++) {
+        const struct dinm_pick *pick = &picks[i];
+        TRY(dinm_settings_set(s, pick->row, pick->value, pick->where, pick->base, err));
+        s->origins[pick->row - dinm_settings_table] = DINM_FROM_SWEEP;
+    }
     TRY(dinm_settings_check(s, err));
 out:
-    cJSON_Delete(tree);
-    free(base);
-    free(demo);
     return status;
 }

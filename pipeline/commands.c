@@ -2,7 +2,9 @@
 #include "pipeline/commands.h"
 
 #include "pipeline/grid.h"
+#include "pipeline/rehearse.h"
 #include "pipeline/run.h"
+#include "pipeline/sweep.h"
 #include "pipeline/train.h"
 
 static int report(const struct dinm_args *args, struct dinm_error *err)
@@ -39,20 +41,27 @@ dinm_command_function *dinm_command_local(enum dinm_command command)
  * anybody starts. */
 static int run_all(const struct dinm_args *args, MPI_Comm comm, struct dinm_error *err)
 {
-    struct dinm_settings settings = {0};
+    struct dinm_sweep sweep = {0};
     struct dinm_run_options options = {0};
+    struct dinm_rehearsal rehearsal = {0};
     struct dinm_grid grid = {0};
     int status = DINM_OK;
     TRY(dinm_grid_open_all(&grid, comm, 0, err));
     status = dinm_args_run_options(args, &options, err);
-    if (status >= 0) {
-        status = dinm_args_settings(args, &settings, err);
-    }
+    status = status < 0 ? status : dinm_sweep_open(&sweep, args, err);
+    status = status < 0 ? status
+                        : dinm_faults_end(&sweep.faults, "parts of the sweep", grid.rank == 0, err);
     TRY(dinm_agree_all(&grid, status, err));
-    TRY(dinm_run_all(comm, &settings, &options, err));
+    if (sweep.n_keys > 0) {
+        TRY(dinm_sweep_run_all(comm, &sweep, &options, err));
+    } else if (options.dry_run) {
+        TRY(dinm_rehearse_all(comm, &sweep.runs[0], &rehearsal, err));
+    } else {
+        TRY(dinm_run_all(comm, &sweep.runs[0], &options, NULL, err));
+    }
 out:
     dinm_grid_close_all(&grid);
-    dinm_settings_free(&settings);
+    dinm_sweep_close(&sweep);
     return status;
 }
 

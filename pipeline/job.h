@@ -7,6 +7,8 @@
 #include "io/cases.h"
 #include "io/tokenizer.h"
 #include "model/slice.h"
+#include "pipeline/digests.h"
+#include "pipeline/faults.h"
 #include "pipeline/generate.h"
 #include "pipeline/grid.h"
 #include "pipeline/journal.h"
@@ -14,10 +16,6 @@
 #include "pipeline/prompts.h"
 #include "pipeline/settings.h"
 #include "pipeline/stage.h"
-
-struct dinm_digests {
-    uint64_t settings, model, tokenizer, judge, cases, questions;
-};
 
 /* Ids of the two response texts that locate a case, as they are (no padding). */
 struct dinm_response_ids {
@@ -47,15 +45,6 @@ struct dinm_job {
     double wall_s[DINM_N_PHASES];
 };
 
-/* All that is wrong with the inputs, for a dry run. Begins zeroed. */
-struct dinm_faults {
-    struct dinm_buffer lines; /* owns: one sentence a line */
-    size_t n;
-    int status; /* DINM_OK, DINM_USAGE if all are such, else DINM_FAILED */
-};
-/* Local. Takes over what err holds, which is then empty. */
-int dinm_faults_add(struct dinm_faults *faults, struct dinm_error *failure, struct dinm_error *err);
-
 /* Collective over comm. Reads and checks all inputs but the layers; every rank gets the same
  * status. With faults NULL the first failure ends it. Otherwise all that is wrong is listed there
  * (all tensors of both models are looked for, too), and is no failure of this function. Cost: each
@@ -65,18 +54,16 @@ int dinm_job_open_all(struct dinm_job *job, MPI_Comm comm, const struct dinm_set
 /* Local; its part for one rank. */
 int dinm_job_open_inputs(struct dinm_job *job, struct dinm_faults *faults, struct dinm_error *err);
 /* Collective. Cuts the grid and opens this rank's layers, first[stage] to first[stage + 1]; scratch
- * is reserved for n_rows that attend to n_keys at most. The judge is cut as well. Cost: rank 0
- * reads the models once for their digests. */
+ * is reserved for n_rows that attend to n_keys at most. The judge is cut as well. `known`: digests
+ * of the files as rank 0 has read them before, or NULL. Cost: without them rank 0 reads the models
+ * once. */
 int dinm_job_open_model_all(struct dinm_job *job, const size_t *first, size_t n_stages,
-                            size_t n_rows, size_t n_keys, struct dinm_error *err);
+                            size_t n_rows, size_t n_keys, const struct dinm_digests *known,
+                            struct dinm_error *err);
 /* Collective. Safe on a zeroed job. */
 void dinm_job_close_all(struct dinm_job *job);
 
 /* Local. Language model, its tokens and tables are no longer needed: the judge gets the memory. */
 void dinm_job_release_model(struct dinm_job *job);
-
-/* Local. Appends the digests as a JSON object. */
-int dinm_job_print_digests(const struct dinm_job *job, struct dinm_buffer *out,
-                           struct dinm_error *err);
 
 #endif

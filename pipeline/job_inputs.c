@@ -86,17 +86,6 @@ static int encode_responses(struct dinm_job *job, struct dinm_error *err)
     return dinm_locate_encode(job, err);
 }
 
-int dinm_faults_add(struct dinm_faults *faults, struct dinm_error *failure, struct dinm_error *err)
-{
-    int status = dinm_buffer_append_format(&faults->lines, err, "%s\n", failure->text);
-    /* Usage only if there is nothing else. */
-    faults->status =
-        faults->n == 0 || failure->status != DINM_USAGE ? failure->status : faults->status;
-    faults->n++;
-    *failure = (struct dinm_error){0};
-    return status;
-}
-
 /* Every tensor of a table that the checkpoint lacks, or has in another form; faults NULL: the first
  * of them. */
 typedef struct dinm_param of_table(const void *config, size_t index);

@@ -219,11 +219,17 @@ static void check_disk(const struct dinm_plan *plan, struct dinm_error *lack)
     }
 }
 
-int dinm_plan_measure_all(struct dinm_plan *plan, struct dinm_error *err)
+int dinm_plan_measure_all(struct dinm_plan *plan, double rates[3], struct dinm_error *err)
 {
     int status = DINM_OK;
     const struct dinm_grid *grid = &plan->job->grid;
-    TRY(dinm_plan_rates_all(plan, err));
+    struct dinm_plan_rank *own = &plan->ranks[grid->rank];
+    if (rates[0] == 0.0) {
+        TRY(dinm_plan_rates_all(plan, rates, err));
+    }
+    own->many = rates[0];
+    own->few[0] = rates[1];
+    own->few[1] = rates[2];
     TRY(gather_ranks_all(plan, err));
     dinm_plan_count_work(plan);
     plan->disk_bytes = count_disk(plan);

@@ -100,10 +100,14 @@ struct dinm_plan {
 int dinm_plan_make_all(struct dinm_plan *plan, const struct dinm_job *job, struct dinm_error *err);
 void dinm_plan_free(struct dinm_plan *plan);
 /* Collective. Work and disk; with rates measured for at most two seconds, all ranks at once, as
- * they will work. */
-int dinm_plan_measure_all(struct dinm_plan *plan, struct dinm_error *err);
+ * they will work. rates: this rank's many, few[0], few[1]; measured and kept there where the first
+ * is 0, on all ranks or on none. */
+int dinm_plan_measure_all(struct dinm_plan *plan, double rates[3], struct dinm_error *err);
 /* Local. Appends the plan as tables of at most 100 columns. */
 int dinm_plan_print(const struct dinm_plan *plan, struct dinm_buffer *out, struct dinm_error *err);
+
+/* "3.2 s", "12 min", "4.5 h", "3.1 d", in `room`. */
+const char *dinm_plan_say_time(char room[32], double s);
 
 /* Local. Appends the layers of each stage: "6 + 6 + 5 + 5". */
 int dinm_plan_print_cut(const struct dinm_plan *plan, struct dinm_buffer *out,
@@ -115,7 +119,7 @@ void dinm_plan_unit_costs(const struct dinm_plan *plan, enum dinm_phase phase, d
 
 /* Private to pipeline/plan*.c. */
 int dinm_plan_count_all(struct dinm_plan *plan, struct dinm_error *err);
-int dinm_plan_rates_all(struct dinm_plan *plan, struct dinm_error *err);
+int dinm_plan_rates_all(struct dinm_plan *plan, double rates[3], struct dinm_error *err);
 void dinm_plan_count_work(struct dinm_plan *plan);
 /* Stages, cut and memory from what is counted and gathered; Local. */
 int dinm_plan_choose(struct dinm_plan *plan, struct dinm_error *err);

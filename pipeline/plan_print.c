@@ -26,7 +26,7 @@ static const char *rounded(char room[32], double x)
 }
 
 /* 3.2 s, 12 min, 4.5 h, 3.1 d */
-static const char *duration(char room[32], double s)
+const char *dinm_plan_say_time(char room[32], double s)
 {
     if (s < 120.0) {
         snprintf(room, 32, "%.1f s", s);
@@ -179,7 +179,7 @@ static int print_work(const struct dinm_plan *plan, struct dinm_buffer *out, str
         PUT("  %-8s %6zu %8s %8s %8s %8s %10s\n", dinm_moment_names[at], w->n_units,
             rounded(room[0], w->n_read), rounded(room[1], w->n_written),
             rounded(room[2], w->many + w->few), rounded(room[3], w->bytes),
-            duration(room[4], w->time_s));
+            dinm_plan_say_time(room[4], w->time_s));
         all.n_read += w->n_read;
         all.n_written += w->n_written;
         all.many += w->many + w->few;
@@ -192,7 +192,7 @@ static int print_work(const struct dinm_plan *plan, struct dinm_buffer *out, str
     }
     PUT("  %-15s %8s %8s %8s %8s %10s\n", "all", rounded(room[0], all.n_read),
         rounded(room[1], all.n_written), rounded(room[2], all.many), rounded(room[3], all.bytes),
-        duration(room[4], all.time_s));
+        dinm_plan_say_time(room[4], all.time_s));
     PUT("  at %sflop/s on many rows and %sflop/s on %zu, measured on all ranks at once\n\n",
         rounded(room[0], many), rounded(room[1], few), dinm_plan_few_rows(plan, DINM_AT_VANILLA));
 out:

@@ -55,16 +55,15 @@ static double rate(const struct trial *t, size_t n_rows, double most_s)
            (passed_s > 1e-9 ? passed_s : 1e-9);
 }
 
-int dinm_plan_rates_all(struct dinm_plan *plan, struct dinm_error *err)
+int dinm_plan_rates_all(struct dinm_plan *plan, double rates[3], struct dinm_error *err)
 {
     const struct dinm_grid *grid = &plan->job->grid;
-    struct dinm_plan_rank *own = &plan->ranks[grid->rank];
     struct trial t = {0};
     int status = dinm_agree_all(grid, trial_open(&t, plan, err), err);
     if (status >= 0) {
-        own->many = rate(&t, MANY_ROWS, 0.4);
-        own->few[0] = rate(&t, dinm_plan_few_rows(plan, DINM_AT_VANILLA), 0.3);
-        own->few[1] = rate(&t, dinm_plan_few_rows(plan, DINM_AT_ANSWER), 0.3);
+        rates[0] = rate(&t, MANY_ROWS, 0.4);
+        rates[1] = rate(&t, dinm_plan_few_rows(plan, DINM_AT_VANILLA), 0.3);
+        rates[2] = rate(&t, dinm_plan_few_rows(plan, DINM_AT_ANSWER), 0.3);
     }
     trial_close(&t);
     return status;

@@ -129,7 +129,7 @@ int dinm_report_write(const struct dinm_job *job, const struct dinm_outcomes *o,
     float *distances = dinm_alloc(r.n_cases * r.n_layers, sizeof *distances, "distances", err);
     r.cases = dinm_alloc(r.n_cases, sizeof *r.cases, "results", err);
     TRY(distances && r.cases ? DINM_OK : DINM_FAILED);
-    TRY(dinm_job_print_digests(job, &digests, err));
+    TRY(dinm_digests_print(&job->digests, &digests, err));
     r.digests = digests.data;
     TRY(join_cases(&r, distances, job, o, err));
     TRY(dinm_results_score(&r, err));

@@ -1,4 +1,5 @@
-/* The command report: result files from OUT alone, without the models, while a job runs or after. */
+/* The command report: result files from OUT alone, without the models, while a job runs or after.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,33 +27,6 @@ out:
     return status;
 }
 
-/* The digests that the job was started with: OUT/journal/id.json. */
-static int read_digests(struct dinm_digests *d, const char *out, struct dinm_error *err)
-{
-    const struct {
-        const char *name;
-        uint64_t *digest;
-    } parts[] = {{"settings", &d->settings}, {"model", &d->model}, {"tokenizer", &d->tokenizer},
-                 {"judge", &d->judge},       {"cases", &d->cases}, {"questions", &d->questions}};
-    int status = DINM_OK;
-    cJSON *tree = NULL;
-    struct dinm_json found = {0};
-    char *path = dinm_path_join(out, "journal/id.json", err);
-    TRY(path ? DINM_OK : DINM_FAILED);
-    TRY(dinm_json_load(path, &tree, err));
-    TRY(dinm_json_get_object((struct dinm_json){tree, path}, "parts", &found.object, err));
-    found.where = path;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        const char *text = NULL;
-        TRY(dinm_json_get_text(found, parts[i].name, &text, err));
-        *parts[i].digest = strtoull(text, NULL, 16);
-    }
-out:
-    cJSON_Delete(tree);
-    free(path);
-    return status;
-}
-
 static int read_inputs(struct dinm_job *job, struct dinm_error *err)
 {
     int status = DINM_OK;
@@ -64,7 +38,7 @@ static int read_inputs(struct dinm_job *job, struct dinm_error *err)
         TRY(dinm_questions_load(&job->questions, s->evaluate.kqa, err));
     }
     TRY(dinm_prompt_table_build(&job->prompts, s, &job->cases, &job->questions, err));
-    TRY(read_digests(&job->digests, s->run.out, err));
+    TRY(dinm_digests_load(&job->digests, s->run.out, err));
     TRY(dinm_journal_peek(&job->journal, s->run.out, err));
 out:
     return status;
@@ -76,11 +50,11 @@ static int read_phase(struct dinm_job *job, enum dinm_phase phase, size_t n_unit
     struct dinm_records *records = &job->records[phase];
     int status = dinm_journal_records(&job->journal, phase, n_units, records, err);
     if (status >= 0 && records->n_done < n_units) {
-        status = dinm_fail(err, DINM_FAILED,
-                           "%s is not finished: phase %s has %zu of %zu units done; the job's "
-                           "command goes on from there",
-                           job->settings->run.out, dinm_phase_names[phase], records->n_done,
-                           n_units);
+        status =
+            dinm_fail(err, DINM_FAILED,
+                      "%s is not finished: phase %s has %zu of %zu units done; the job's "
+                      "command goes on from there",
+                      job->settings->run.out, dinm_phase_names[phase], records->n_done, n_units);
     }
     return status;
 }

@@ -25,6 +25,16 @@ static const struct {
     [DINM_METRIC_KQA] = {"KQA", "general questions answered right, %", 1, 100},
 };
 
+const char *dinm_metric_name(enum dinm_metric metric)
+{
+    return metrics[metric].name;
+}
+
+int dinm_metric_decimals(enum dinm_metric metric)
+{
+    return metrics[metric].decimals;
+}
+
 double dinm_results_value(const struct dinm_case_result *c, enum dinm_metric metric,
                           enum dinm_side side)
 {

@@ -15,6 +15,10 @@ enum dinm_metric {
     DINM_N_METRICS
 };
 
+/* As in results.json; and decimals in tables. */
+const char *dinm_metric_name(enum dinm_metric metric);
+int dinm_metric_decimals(enum dinm_metric metric);
+
 struct dinm_result_row {
     const char *name;    /* as in results.json */
     const char *meaning; /* for readers */

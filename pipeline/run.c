@@ -19,6 +19,7 @@
 #include "pipeline/plan.h"
 #include "pipeline/progress.h"
 #include "pipeline/report.h"
+#include "pipeline/reuse.h"
 #include "pipeline/states.h"
 #include "pipeline/stop.h"
 #include "pipeline/watchdog.h"
@@ -26,7 +27,8 @@
 struct run {
     struct dinm_job job;
     struct dinm_plan plan;
-    const struct dinm_run_options *options;
+    const struct dinm_run_options *options; /* borrows */
+    struct dinm_run_part *part;             /* borrows */
     double deadline_s;
     bool states_lost;               /* the archive had to be made again */
     struct dinm_watchdog *watchdog; /* owns */
@@ -68,6 +70,20 @@ static int open_journal_all(struct run *r, struct dinm_error *err)
                                  sizeof parts / sizeof *parts, r->options->fresh, err);
 }
 
+/* Rank 0. A sweep's folder is not a run's: each would clear up after the other. */
+static int check_no_sweep(const char *out, struct dinm_error *err)
+{
+    char *path = dinm_path_join(out, "sweep/id.json", err);
+    if (path == NULL) {
+        return DINM_FAILED;
+    }
+    int status = dinm_path_exists(path)
+                     ? dinm_fail(err, DINM_FAILED, "%s holds a sweep; use another --out", out)
+                     : DINM_OK;
+    free(path);
+    return status;
+}
+
 /* Rank 0. What the writers of a killed run left behind: nobody else writes into these folders while
  * the journal's lock is ours. */
 static int clear_leftovers(const struct run *r, struct dinm_error *err)
@@ -97,6 +113,25 @@ static double *costs_of(const struct run *r, enum dinm_phase phase, size_t n,
     return costs;
 }
 
+/* What another run of the same start has found out, as far as it is this one's too. */
+static int take_over_all(struct run *r, const struct dinm_phase_units *units,
+                         struct dinm_error *err)
+{
+    int status = DINM_OK;
+    size_t n_taken = 0;
+    const char *donor = r->part->donors[units->phase];
+    if (donor == NULL || units->n_units == 0) {
+        return DINM_OK;
+    }
+    TRY(dinm_reuse_all(&r->job, units->phase, units->n_units, donor, &n_taken, err));
+    if (speaks(r) && n_taken > 0) {
+        dinm_log(DINM_LOG_NOTICE, "%s: %zu units as in %s", dinm_phase_names[units->phase], n_taken,
+                 donor);
+    }
+out:
+    return status;
+}
+
 /* One phase over all ranks, or two at once; their records stay in the job. */
 static int run_phase_all(struct run *r, struct dinm_phase_plan plan, struct dinm_error *err)
 {
@@ -115,6 +150,9 @@ static int run_phase_all(struct run *r, struct dinm_phase_plan plan, struct dinm
         }
     }
     TRY(dinm_agree_all(&job->grid, status, err));
+    for (size_t i = 0; i < 2 && !plan.again; i++) {
+        TRY(take_over_all(r, parts[i], err));
+    }
     status = dinm_phase_run_all(&job->grid, &job->journal, &plan, records, time, err);
     for (size_t i = 0; i < 2 && (i == 0 || parts[i]->n_units > 0); i++) {
         job->records[parts[i]->phase] = records[i];
@@ -266,6 +304,7 @@ static int run_judge_phases_all(struct run *r, struct dinm_error *err)
         goto out;
     }
     TRY(dinm_report_all(&r->job, &outcomes, r->options->quiet, &n_failed, err));
+    r->part->reported = true;
     if (speaks(r)) {
         const char *out = r->job.settings->run.out;
         printf("\nresults in %s: results.md, report.html, cases.jsonl, activations.h5\n", out);
@@ -277,51 +316,6 @@ static int run_judge_phases_all(struct run *r, struct dinm_error *err)
     }
 out:
     dinm_outcomes_close(&outcomes);
-    return status;
-}
-
-/* One line of stderr for each fault. */
-static void complain(const struct run *r, const struct dinm_faults *faults)
-{
-    for (const char *line = faults->lines.data; r->job.grid.rank == 0 && *line != '\0';) {
-        size_t n = strcspn(line, "\n");
-        fprintf(stderr, "dinm_pipeline: %.*s\n", (int)n, line);
-        line += n + 1;
-    }
-}
-
-/* Everything wrong with the inputs at once, or what the job will take and whether that is there. */
-static int rehearse_all(struct run *r, MPI_Comm comm, const struct dinm_settings *settings,
-                        struct dinm_error *err)
-{
-    int status = DINM_OK;
-    struct dinm_faults faults = {0};
-    struct dinm_buffer text = {0};
-    TRY(dinm_job_open_all(&r->job, comm, settings, &faults, err));
-    if (faults.n > 1) {
-        complain(r, &faults);
-        status = dinm_fail(err, faults.status, "%zu inputs are wrong", faults.n);
-    } else if (faults.n == 1) {
-        status =
-            dinm_fail(err, faults.status, "%.*s", (int)faults.lines.n_bytes - 1, faults.lines.data);
-    }
-    TRY(dinm_agree_all(&r->job.grid, status, err));
-    TRY(dinm_plan_make_all(&r->plan, &r->job, err));
-    TRY(dinm_plan_measure_all(&r->plan, err));
-    if (r->job.grid.rank == 0) {
-        status = dinm_plan_print(&r->plan, &text, err);
-    }
-    TRY(dinm_agree_all(&r->job.grid, status, err));
-    if (r->job.grid.rank == 0) {
-        fputs(text.data, stdout);
-        fflush(stdout);
-    }
-    if (r->plan.lack.status < 0) {
-        TRY(dinm_fail(err, DINM_FAILED, "it does not fit: %s", r->plan.lack.text));
-    }
-out:
-    dinm_buffer_free(&faults.lines);
-    dinm_buffer_free(&text);
     return status;
 }
 
@@ -337,7 +331,8 @@ static int open_all(struct run *r, MPI_Comm comm, const struct dinm_settings *se
         TRY(dinm_introduce(&r->job, &r->plan, wanted(r, DINM_JUDGE), err));
     }
     dinm_plan_most_rows(&r->plan, &n_rows, &n_keys);
-    TRY(dinm_job_open_model_all(&r->job, r->plan.first, r->plan.n_stages, n_rows, n_keys, err));
+    TRY(dinm_job_open_model_all(&r->job, r->plan.first, r->plan.n_stages, n_rows, n_keys,
+                                r->part->digests, err));
 out:
     return status;
 }
@@ -347,26 +342,32 @@ out:
 static void set_deadline(struct run *r, const struct dinm_settings *s)
 {
     const double scheduled_s = dinm_stop_scheduled_s(), margin_s = s->run.grace_s + 30.0;
+    const double now_s = dinm_now_s();
+    const double passed_s = r->part->start_s > 0.0 ? now_s - r->part->start_s : 0.0;
     double limit_s = s->run.max_time_s;
+    if (limit_s > 0.0) {
+        limit_s = limit_s > passed_s ? limit_s - passed_s : 1e-9;
+    }
     if (scheduled_s > 0.0) {
         const double left_s = scheduled_s > margin_s ? scheduled_s - margin_s : 1.0;
         limit_s = limit_s > 0.0 && limit_s < left_s ? limit_s : left_s;
     }
-    r->deadline_s = limit_s > 0.0 ? dinm_now_s() + limit_s : 0.0;
+    r->deadline_s = limit_s > 0.0 ? now_s + limit_s : 0.0;
     dinm_stop_begin(s->run.grace_s, r->deadline_s);
 }
 
 int dinm_run_all(MPI_Comm comm, const struct dinm_settings *settings,
-                 const struct dinm_run_options *options, struct dinm_error *err)
+                 const struct dinm_run_options *options, struct dinm_run_part *part,
+                 struct dinm_error *err)
 {
     int status = DINM_OK;
-    struct run r = {.options = options};
+    struct dinm_run_part alone = {0};
+    struct run r = {.options = options, .part = part != NULL ? part : &alone};
     set_deadline(&r, settings);
-    if (options->dry_run) {
-        status = rehearse_all(&r, comm, settings, err);
-        goto out;
-    }
     TRY(open_all(&r, comm, settings, err));
+    status =
+        part == NULL && r.job.grid.rank == 0 ? check_no_sweep(settings->run.out, err) : DINM_OK;
+    TRY(dinm_agree_all(&r.job.grid, status, err));
     /* The folder of another job is refused before anything is written. */
     TRY(open_journal_all(&r, err));
     TRY(dinm_watchdog_open_all(&r.watchdog, &r.job.grid, r.job.journal.folder,

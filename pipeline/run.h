@@ -5,12 +5,25 @@
 #include <mpi.h>
 #include "io/status.h"
 #include "pipeline/args.h"
+#include "pipeline/digests.h"
+#include "pipeline/journal.h"
 #include "pipeline/settings.h"
 
+/* What a run is told, and what it tells, as one of several of the same start. */
+struct dinm_run_part {
+    double start_s; /* dinm_now_s() from which run.max_time_s counts; 0: the run's own start */
+    const struct dinm_digests *digests; /* borrows: of its files, known to rank 0; NULL: read them */
+    /* Borrows: output folder of a finished run whose results of the phase are this one's, too. */
+    const char *donors[DINM_N_PHASES];
+    bool reported; /* told: its result files were written, also if cases failed */
+};
+
 /* Collective over comm. Runs the phases asked for, or goes on where an earlier run stopped, and
- * writes the output folder. Every rank returns the same status and sentence. */
+ * writes the output folder. part: NULL if it is alone. Every rank returns the same status and
+ * sentence. */
 int dinm_run_all(MPI_Comm comm, const struct dinm_settings *settings,
-                 const struct dinm_run_options *options, struct dinm_error *err);
+                 const struct dinm_run_options *options, struct dinm_run_part *part,
+                 struct dinm_error *err);
 
 /* Local. Makes the result files of the output folder `out` again from its journal. */
 int dinm_report_rebuild(const char *out, struct dinm_error *err);

@@ -1,5 +1,5 @@
 /* Every setting of a job: one table of key path, type, bounds or choices, meaning and the value in
- * each profile. Order of precedence: profile < job file < command line. */
+ * each profile. Order of precedence: profile < job file < command line < a sweep's value. */
 #ifndef DINM_PIPELINE_SETTINGS_H
 #define DINM_PIPELINE_SETTINGS_H
 
@@ -63,7 +63,8 @@ struct dinm_settings {
 
     unsigned char *origins; /* owns: per table row, see enum dinm_origin */
 };
-enum dinm_origin { DINM_FROM_DEFAULT, DINM_FROM_PROFILE, DINM_FROM_JOB, DINM_FROM_COMMAND };
+enum dinm_origin { DINM_FROM_DEFAULT, DINM_FROM_PROFILE, DINM_FROM_JOB, DINM_FROM_COMMAND,
+                   DINM_FROM_SWEEP };
 
 /* Defaults of the profile. Free with dinm_settings_free, also after failure. */
 int dinm_settings_init(struct dinm_settings *s, enum dinm_profile profile, struct dinm_error *err);
@@ -71,8 +72,9 @@ void dinm_settings_free(struct dinm_settings *s);
 
 /* Applies a job file's tree (`where` names the file). Relative paths in it are taken from `base`
  * (the job file's folder). An unknown key is DINM_USAGE and names the nearest known key; a value
- * of the wrong type or range (DINM_USAGE too) names key, expected, found. The keys "profile" and
- * "train" are the caller's; "origins", as dinm_settings_print writes it, says nothing here. */
+ * of the wrong type or range (DINM_USAGE too) names key, expected, found. The keys "profile",
+ * "sweep" and "train" are the caller's; "origins", as dinm_settings_print writes it, says nothing
+ * here. */
 int dinm_settings_apply_tree(struct dinm_settings *s, const cJSON *tree, const char *where,
                              const char *base, struct dinm_error *err);
 /* Applies one value given as text, "edit.lr", "5e-4" (lists: 28,29 or [28,29]). A relative
@@ -93,5 +95,9 @@ int dinm_settings_print(const struct dinm_settings *s, bool with_origins, bool w
 int dinm_settings_describe(struct dinm_buffer *out, struct dinm_error *err);
 /* Digest of the settings that decide results (not run.*, not paths: files have their own). */
 int dinm_settings_digest(const struct dinm_settings *s, uint64_t *digest, struct dinm_error *err);
+/* Digest of the settings that decide the results of the phases (bits DINM_DECIDES_... of
+ * settings_table.h), paths included: equal ones give the same records of the same files. */
+int dinm_settings_digest_of(const struct dinm_settings *s, unsigned phases, uint64_t *digest,
+                            struct dinm_error *err);
 
 #endif

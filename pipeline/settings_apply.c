@@ -13,9 +13,8 @@ static const char *const sections[] = {"model",   "judge", "cases",    "prompt",
                                        "locate",  "edit",  "generate", "evaluate",
                                        "archive", "run",   NULL};
 
-/* `others`: further words that may have been meant, or NULL. */
-static int unknown_key(const char *where, const char *key, const char *const *others,
-                       struct dinm_error *err)
+int dinm_settings_unknown(const char *where, const char *key, const char *const *others,
+                          struct dinm_error *err)
 {
     struct dinm_nearest nearest = {.word = key};
     for (; others != NULL && *others != NULL; others++) {
@@ -50,7 +49,7 @@ static int apply_section(struct dinm_settings *s, const cJSON *section, const ch
         TRY(dinm_buffer_append_format(&key, err, "%s.%s", section->string, item->string));
         const struct dinm_setting *row = dinm_settings_find(key.data);
         if (row == NULL) {
-            status = unknown_key(where, key.data, NULL, err);
+            status = dinm_settings_unknown(where, key.data, NULL, err);
             goto out;
         }
         if (!cJSON_IsNull(item)) {
@@ -84,7 +83,7 @@ out:
 }
 
 /* Members of a job file that are not settings: read by others, or written by us. */
-static const char *const foreign[] = {"train", "origins", NULL};
+static const char *const foreign[] = {"sweep", "train", "origins", NULL};
 
 static int apply_member(struct dinm_settings *s, const cJSON *member, const char *where,
                         const char *base, struct dinm_error *err)
@@ -96,9 +95,6 @@ static int apply_member(struct dinm_settings *s, const cJSON *member, const char
     if (cJSON_IsNull(member) || dinm_choice_find(foreign, name) >= 0) {
         return DINM_OK;
     }
-    if (strcmp(name, "sweep") == 0) {
-        return dinm_fail(err, DINM_USAGE, "%s\"sweep\" is not built yet", where);
-    }
     /* The members of an unknown section are unknown keys, and say better what was meant. */
     if (dinm_choice_find(sections, name) >= 0 || cJSON_GetArraySize(member) > 0) {
         return apply_section(s, member, where, base, err);
@@ -108,7 +104,7 @@ static int apply_member(struct dinm_settings *s, const cJSON *member, const char
         return dinm_fail(err, DINM_USAGE, "%swrite \"%.*s\": {\"%s\": ...} instead of \"%s\"",
                          where, (int)(dot - name), name, dot + 1, name);
     }
-    return unknown_key(where, name, cJSON_IsObject(member) ? sections : NULL, err);
+    return dinm_settings_unknown(where, name, cJSON_IsObject(member) ? sections : NULL, err);
 }
 
 int dinm_settings_apply_tree(struct dinm_settings *s, const cJSON *tree, const char *where,
@@ -139,7 +135,7 @@ int dinm_settings_apply_text(struct dinm_settings *s, const char *key, const cha
     int status = DINM_OK;
     const struct dinm_setting *row = dinm_settings_find(key);
     if (row == NULL) {
-        return unknown_key("", key, NULL, err);
+        return dinm_settings_unknown("", key, NULL, err);
     }
     enum dinm_profile chosen = s->profile;
     char *here = realpath(".", NULL);

@@ -96,7 +96,7 @@ out:
 static int print_origins(const struct dinm_settings *s, bool with_run, struct dinm_buffer *out,
                          struct dinm_error *err)
 {
-    static const char *const names[] = {"default", "profile", "job", "command"};
+    static const char *const names[] = {"default", "profile", "job", "command", "sweep"};
     int status = DINM_OK;
     TRY(dinm_buffer_append_text(out, ",\n  \"origins\": {", err));
     for (size_t r = 0; r < dinm_settings_n_rows; r++) {
@@ -146,6 +146,13 @@ int dinm_settings_describe(struct dinm_buffer *out, struct dinm_error *err)
         }
         TRY(dinm_buffer_append_text(out, "\n", err));
     }
+    TRY(dinm_buffer_append_text(
+        out,
+        "sweep\n    settings and the values that each of them takes in turn: every combination is "
+        "a "
+        "run of its own in OUT/sweep/NNN\n    an object like {\"edit.lr\": [5e-4, 1e-3], "
+        "\"edit.steps\": [5, 10]}, or --set sweep.edit.lr=[5e-4,1e-3]; none of run.*\n",
+        err));
 out:
     return status;
 }

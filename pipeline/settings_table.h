@@ -17,6 +17,10 @@ enum dinm_kind {
     DINM_KIND_COUNTS    /* the same of numbers from 1 on, which may be equal */
 };
 
+/* Phases whose results may be another run's where all settings that decide them are equal: what
+ * they answer, compute or put into the archive. Bit 1 << phase of enum dinm_phase. */
+enum { DINM_DECIDES_LOCATE = 1, DINM_DECIDES_VANILLA = 2, DINM_DECIDES_EDIT = 4 };
+
 struct dinm_setting {
     const char *key; /* path in the job file: section.name, or the name alone */
     enum dinm_kind kind;
@@ -26,6 +30,7 @@ struct dinm_setting {
     const char *const *planned; /* choices of the method that are not built yet, or NULL */
     const char *paper;          /* value in the profile, as it is written after --set */
     const char *easyedit;       /* NULL: the same */
+    unsigned phases;            /* bits DINM_DECIDES_... */
     const char *meaning;
 };
 
@@ -40,6 +45,10 @@ extern const struct dinm_template dinm_templates[]; /* ends with a NULL name */
 
 /* The row of that key, or NULL. */
 const struct dinm_setting *dinm_settings_find(const char *key);
+/* The sentence on a key that does not exist, with the nearest that does; DINM_USAGE. `others`:
+ * further words that may have been meant, NULL-terminated, or NULL. */
+int dinm_settings_unknown(const char *where, const char *key, const char *const *others,
+                          struct dinm_error *err);
 /* Place of `word` in a NULL-terminated list, or -1. */
 int dinm_choice_find(const char *const *choices, const char *word);
 

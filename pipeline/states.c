@@ -66,7 +66,7 @@ static int make_plan(struct dinm_archive_plan *plan, struct plan_room *room,
     }
     TRY(list_tokens(room, job, err));
     TRY(dinm_settings_print(s, false, false, &room->settings, err));
-    TRY(dinm_job_print_digests(job, &room->digests, err));
+    TRY(dinm_digests_print(&job->digests, &room->digests, err));
     TRY(dinm_buffer_append_format(&room->path, err, "%s/activations.h5", s->run.out));
     *plan = (struct dinm_archive_plan){.n_cases = n,
                                        .n_layers = job->slice.config.n_layers,
@@ -154,15 +154,26 @@ out:
     return status;
 }
 
+int dinm_states_put_losses(struct dinm_job *job, const struct dinm_records *edits,
+                           struct dinm_error *err)
+{
+    int status = DINM_OK;
+    for (size_t i = 0; i < edits->n_units; i++) {
+        if (edits->payloads[i]) {
+            TRY(restore_case(job, edits, i, err));
+        }
+    }
+out:
+    return status;
+}
+
 int dinm_states_restore_all(struct dinm_job *job, struct dinm_error *err)
 {
     int status = DINM_OK;
     struct dinm_records edits = {0};
     TRY(dinm_journal_records(&job->journal, DINM_EDIT, job->cases.n_cases, &edits, err));
-    for (size_t i = 0; job->grid.rank == 0 && i < edits.n_units; i++) {
-        if (edits.payloads[i]) {
-            TRY(restore_case(job, &edits, i, err));
-        }
+    if (job->grid.rank == 0) {
+        TRY(dinm_states_put_losses(job, &edits, err));
     }
 out:
     dinm_records_free(&edits);

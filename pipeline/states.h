@@ -11,6 +11,9 @@
 int dinm_states_open_all(struct dinm_job *job, bool *lost, struct dinm_error *err);
 /* Collective. Puts what the journal knows of the edits' losses into a new archive. */
 int dinm_states_restore_all(struct dinm_job *job, struct dinm_error *err);
+/* Local, on one rank. Puts the losses of the edits' records into the archive. */
+int dinm_states_put_losses(struct dinm_job *job, const struct dinm_records *edits,
+                           struct dinm_error *err);
 /* Collective. */
 int dinm_states_close_all(struct dinm_job *job, struct dinm_error *err);
 

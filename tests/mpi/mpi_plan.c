@@ -93,7 +93,7 @@ static void check_work(struct dinm_plan *plan)
 {
     struct dinm_error err = {0};
     struct dinm_buffer text = {0};
-    EXPECT(dinm_plan_measure_all(plan, &err) == DINM_OK);
+    EXPECT(dinm_plan_measure_all(plan, (double[3]){0}, &err) == DINM_OK);
     const struct dinm_plan_work *w = &plan->work[DINM_AT_VANILLA];
     EXPECT(w->n_units == plan->job->prompts.n_prompts);
     EXPECT(w->n_written == 50.0 * (double)w->n_units);

@@ -35,6 +35,20 @@ static int parse(struct line *l, const char *text)
     return dinm_args_parse(&l->args, argc, l->argv, &l->err);
 }
 
+/* A run's settings from the command line and the job file that it names. */
+static int settings_of(const struct dinm_args *args, struct dinm_settings *s,
+                       struct dinm_error *err)
+{
+    struct dinm_job_file file;
+    int status = dinm_args_open_job(args, &file, err);
+    *s = (struct dinm_settings){0};
+    if (status >= 0) {
+        status = dinm_args_resolve(args, &file, NULL, 0, s, err);
+    }
+    dinm_args_close_job(&file);
+    return status;
+}
+
 static void words_are_understood(void **state)
 {
     (void)state;
@@ -194,7 +208,7 @@ static int resolve(struct dinm_settings *s, const char *job, const char *text,
     char *path = write_text(folder, "job.json", job);
     snprintf(words, sizeof words, "%s %s", path, text);
     assert_ok(parse(&l, words), &l.err);
-    int status = dinm_args_settings(&l.args, s, err);
+    int status = settings_of(&l.args, s, err);
     dinm_args_free(&l.args);
     free(path);
     remove_folder(folder);
@@ -287,16 +301,15 @@ static void wrong_settings_are_refused(void **state)
     struct line l;
     struct dinm_settings s;
     assert_ok(parse(&l, "tokenise"), &l.err);
-    assert_failed(dinm_args_settings(&l.args, &s, &l.err), DINM_USAGE, &l.err,
+    assert_failed(settings_of(&l.args, &s, &l.err), DINM_USAGE, &l.err,
                   "no command \"tokenise\"; the nearest command is \"tokenize\"");
     dinm_args_free(&l.args);
     assert_ok(parse(&l, "--quiet train"), &l.err);
-    assert_failed(dinm_args_settings(&l.args, &s, &l.err), DINM_USAGE, &l.err,
+    assert_failed(settings_of(&l.args, &s, &l.err), DINM_USAGE, &l.err,
                   "\"train\" must be the first word");
     dinm_args_free(&l.args);
     assert_ok(parse(&l, "/no/such/job.json"), &l.err);
-    assert_failed(dinm_args_settings(&l.args, &s, &l.err), DINM_FAILED, &l.err,
-                  "/no/such/job.json");
+    assert_failed(settings_of(&l.args, &s, &l.err), DINM_FAILED, &l.err, "/no/such/job.json");
     dinm_args_free(&l.args);
 }
 
@@ -312,7 +325,7 @@ static void demo_is_found(void **state)
     char *path = write_text(demo, "job.json", "{" INPUTS ", \"edit\": {\"steps\": 77}}");
     assert_int_equal(setenv("DINM_DATA", folder, 1), 0);
     assert_ok(parse(&l, "--judge /jj"), &l.err);
-    assert_ok(dinm_args_settings(&l.args, &s, &l.err), &l.err);
+    assert_ok(settings_of(&l.args, &s, &l.err), &l.err);
     assert_int_equal(s.edit.steps, 77);
     assert_string_equal(s.judge.path, "/jj");
     assert_int_equal(strncmp(s.model.path, "/", 1), 0);
@@ -324,8 +337,7 @@ static void demo_is_found(void **state)
                                         "--set cases.path=/c"};
     for (size_t i = 0; i < 4; i++) {
         assert_ok(parse(&l, given[i]), &l.err);
-        assert_failed(dinm_args_settings(&l.args, &s, &l.err), DINM_USAGE, &l.err,
-                      "is given: set ");
+        assert_failed(settings_of(&l.args, &s, &l.err), DINM_USAGE, &l.err, "is given: set ");
         dinm_settings_free(&s);
         dinm_args_free(&l.args);
     }
@@ -386,7 +398,7 @@ static int use_line(void *context, struct dinm_error *err)
     struct dinm_buffer text = {0};
     int status = DINM_OK;
     TRY(dinm_args_parse(&args, sizeof argv / sizeof argv[0], argv, err));
-    TRY(dinm_args_settings(&args, &s, err));
+    TRY(settings_of(&args, &s, err));
     TRY(dinm_args_help(&args, &text, err));
 out:
     dinm_buffer_free(&text);

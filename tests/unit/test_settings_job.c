@@ -28,7 +28,7 @@ static void job_file_is_applied(void **state)
     start(&s, DINM_PROFILE_PAPER);
     assert_int_equal(
         apply(&s,
-              "{\"profile\": \"paper\", \"train\": {\"x\": 1}, \"origins\": {},"
+              "{\"profile\": \"paper\", \"train\": {\"x\": 1}, \"origins\": {}, \"sweep\": 1,"
               " \"model\": {\"path\": \"m/llama\"}, \"judge\": {\"path\": \"refusal\"},"
               " \"cases\": {\"path\": \"/c.json\", \"ids\": null},"
               " \"edit\": {\"lr\": 1e-3, \"save\": true}, \"run\": null}",
@@ -75,7 +75,6 @@ static void wrong_job_files_are_refused(void **state)
                        "job.json: write \"edit\": {\"lr\": ...} instead of \"edit.lr\"");
     assert_job_refused("{\"jugde\": {}}",
                        "job.json: there is no setting \"jugde\"; the nearest is \"judge\"");
-    assert_job_refused("{\"sweep\": {}}", "job.json: \"sweep\" is not built yet");
     assert_job_refused("{\"profiel\": 1}",
                        "job.json: there is no setting \"profiel\"; the nearest is \"profile\"");
 }
