@@ -43,6 +43,9 @@ static int inspect_folder(const char *path, struct dinm_buffer *out, struct dinm
     if (has(path, "config.json")) {
         return dinm_inspect_model(path, out, err);
     }
+    if (has(path, "sweep.md")) {
+        return dinm_inspect_sweep(path, out, err);
+    }
     return dinm_fail(err, DINM_FAILED,
                      "%s is no model (it has no config.json) and no job's output folder (it has no "
                      "job.json)",

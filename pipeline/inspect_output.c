@@ -137,3 +137,16 @@ out:
     free(job);
     return status;
 }
+
+int dinm_inspect_sweep(const char *folder, struct dinm_buffer *out, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    char *path = dinm_path_join(folder, "sweep.md", err);
+    TRY(path != NULL ? DINM_OK : DINM_FAILED);
+    TRY(dinm_buffer_append_format(
+        out, err, "%s\n  output folder of a sweep; its runs are in %s/sweep\n\n", folder, folder));
+    TRY(dinm_file_read(path, out, err));
+out:
+    free(path);
+    return status;
+}

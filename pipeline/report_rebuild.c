@@ -16,7 +16,12 @@ static int read_settings(struct dinm_settings *s, const char *out, struct dinm_e
     int status = DINM_OK;
     cJSON *tree = NULL;
     char *path = dinm_path_join(out, "job.json", err);
-    TRY(path ? DINM_OK : DINM_FAILED);
+    char *sweep = dinm_path_join(out, "sweep", err);
+    TRY(path && sweep ? DINM_OK : DINM_FAILED);
+    if (!dinm_path_exists(path) && dinm_path_is_folder(sweep)) {
+        TRY(dinm_fail(err, DINM_FAILED, "%s holds a sweep: name one of its runs, such as %s/000",
+                      out, sweep));
+    }
     TRY(dinm_settings_init(s, DINM_PROFILE_PAPER, err));
     TRY(dinm_json_load(path, &tree, err));
     TRY(dinm_settings_apply_tree(s, tree, path, out, err));
@@ -24,6 +29,7 @@ static int read_settings(struct dinm_settings *s, const char *out, struct dinm_e
 out:
     cJSON_Delete(tree);
     free(path);
+    free(sweep);
     return status;
 }
 

@@ -11,6 +11,7 @@ import random
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -165,13 +166,14 @@ def changed(a, b):
 
 
 def check_every_key(folder, every):
-    """One key at a time: combination 000 has the usual value, 001 the other."""
+    """One key at a time: combination 000 has the usual value and takes over nothing, 001 the other."""
     done = subprocess.run([PROGRAM, "--help=settings"], text=True, stdout=subprocess.PIPE, check=True)
     known = {key for key in re.findall(r"^(\S+)$", done.stdout, flags=re.M) if not key.startswith("run.")}
     keys = every_key(folder)
     assert known - {"sweep"} == set(keys), f"not in this test, or no setting: {known ^ set(keys)}"
     n = 0
-    out, alone = os.path.join(folder, "sweep"), [os.path.join(folder, x) for x in ("one", "other")]
+    out, alone = os.path.join(folder, "sweep"), os.path.join(folder, "other")
+    pair = [os.path.join(out, "sweep", x) for x in ("000", "001")]
     for key, row in keys.items():
         if row is None or (key.startswith("edit.") and not every and key not in FEW_OF_EDIT):
             continue
@@ -180,13 +182,12 @@ def check_every_key(folder, every):
         settings = SAMPLED if key.startswith("prompt.") or key in SAMPLERS else {}
         code, said = run(out, settings, sweep={key: list(values)})
         assert code == 0, (key, said)
-        for number, value in enumerate(values):
-            code, what = run(alone[number], {**settings, key: value})
-            assert code == 0, (key, value, what)
-            same_run(alone[number], os.path.join(out, "sweep", f"{number:03d}"), f"{key}={value!r}")
+        code, what = run(alone, {**settings, key: values[1]})
+        assert code == 0, (key, values[1], what)
+        same_run(alone, pair[1], f"{key}={values[1]!r}")
         assert taken(said) == [set(), {L, V, E} - decides], (key, taken(said))
-        assert seen <= changed(*alone), (key, "nothing would be noticed", changed(*alone))
-        for path in (out, *alone):
+        assert seen <= changed(*pair), (key, "nothing would be noticed", changed(*pair))
+        for path in (out, alone):
             shutil.rmtree(path)
     print(f"{n} settings swept, each as alone")
 
@@ -318,6 +319,62 @@ def check_failures(folder):
     shutil.rmtree(out)
 
 
+def check_phases(folder):
+    """Phases one after the other; edits that are saved are made by every run itself; a signal stops."""
+    out, sweep = os.path.join(folder, "phases"), {"judge.path": [os.path.join(DEMO, "judge"), "refusal"]}
+    settings, alone = {"edit.save": True}, os.path.join(folder, "saved")
+    code, said = run(out, settings, sweep=sweep, options=["--phases", "locate,vanilla"])
+    assert code == 0 and taken(said) == [set(), {L, V}], said
+    assert not os.path.exists(os.path.join(out, "sweep", "000", "results.json"))
+    process = subprocess.Popen(command(out, settings, sweep=sweep, ranks=1), text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT)
+    said = ""
+    while not said.startswith("combination"):
+        said = process.stdout.readline()
+    process.send_signal(signal.SIGUSR1)
+    said += process.communicate()[0]
+    assert process.returncode == 75 and "combination 000 (" in said and "the same command goes on" in said, said
+    code, said = run(out, settings, sweep=sweep)
+    assert code == 0 and taken(said) == [set(), set()], said
+    for number, judge in enumerate(sweep["judge.path"]):
+        assert run(alone, {**settings, "judge.path": judge})[0] == 0
+        same_run(alone, os.path.join(out, "sweep", f"{number:03d}"), "phases")
+        assert os.listdir(os.path.join(alone, "edits"))
+        shutil.rmtree(alone)
+
+
+def check_failed_cases(folder):
+    """A token whose embedding is not a number stands in the constraint of the first case: it cannot be
+    edited. Where nothing is edited, it does not fail."""
+    model, cases, out = (os.path.join(folder, x) for x in ("poisoned", "poisoned.json", "partly"))
+    shutil.copytree(os.path.join(DEMO, "model"), model)
+    with open(os.path.join(model, "tokenizer.json"), encoding="utf-8") as f:
+        token = json.load(f)["model"]["vocab"]["~"]
+    with open(os.path.join(model, "model.safetensors"), "r+b") as f:
+        n_head = struct.unpack("<Q", f.read(8))[0]
+        embed = json.loads(f.read(n_head))["model.embed_tokens.weight"]
+        f.seek(8 + n_head + embed["data_offsets"][0] + 2 * embed["shape"][1] * token)
+        f.write(struct.pack("<e", float("nan")) * embed["shape"][1])
+    with open(os.path.join(DEMO, "cases.json"), encoding="utf-8") as f:
+        records = json.load(f)[:2]
+    records[0]["knowledge constrain"]["prompt"] += " ~"
+    with open(cases, "w", encoding="utf-8") as f:
+        json.dump(records, f)
+    for _ in range(2):
+        code, said = run(out, {"model.path": model, "cases.path": cases},
+                         sweep={"edit.method": ["none", "dinm"], "evaluate.seed": [0, 1]}, options=["--quiet"])
+        assert code == 1 and "2 of 4 combinations failed, wholly or in part: 002, 003;" in said, (code, said)
+        assert said.count("\n") == 1, said
+        table = json.loads(read(out, "sweep.json"))
+        assert [(r["state"], r["n_cases"], r["n_failed"]) for r in table["runs"]] == \
+            [("done", 2, 0)] * 2 + [("done", 2, 1)] * 2, table
+        assert "1 of 2 cases failed" in read(out, "sweep.md").decode()
+    done = subprocess.run([PROGRAM, "inspect", out], text=True, stdout=subprocess.PIPE)
+    assert done.returncode == 0 and read(out, "sweep.md").decode() in done.stdout, done
+    done = subprocess.run([PROGRAM, "report", out], text=True, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and "holds a sweep: name one of its runs" in done.stderr, done
+
+
 def check_words(folder):
     """Wrong sweeps: one sentence each, all at once, before anything is done. And the dry run."""
     out = os.path.join(folder, "none")
@@ -357,11 +414,10 @@ def check_words(folder):
 
 
 with tempfile.TemporaryDirectory() as scratch:
-    if "keys" in sys.argv[2:]:
-        check_every_key(scratch, True)
-        sys.exit(0)
     check_words(scratch)
     check_failures(scratch)
+    check_failed_cases(scratch)
+    check_phases(scratch)
     full = check_ranks(scratch)
     check_stopped(scratch, full)
     check_refused(scratch, full)

@@ -175,6 +175,85 @@ static void test_shapes(void)
     write_all("none", &plan, MPI_COMM_WORLD);
 }
 
+/* Both files have the same values of n floats, NaNs in the same places. */
+static void check_equal(hid_t a, hid_t b, const char *name, size_t n)
+{
+    float *x = read_floats(a, name, n), *y = read_floats(b, name, n);
+    size_t n_wrong = 0, n_known = 0;
+    for (size_t i = 0; i < n; i++) {
+        const bool known = !isnan(x[i]);
+        n_wrong += (size_t)(known ? x[i] != y[i] : !isnan(y[i]));
+        n_known += known;
+    }
+    CHECK(n_wrong == 0 && n_known > 0);
+    free(x);
+    free(y);
+}
+
+/* An archive with another number of steps takes over what one of the same cases knows of them. */
+static void copy_states(const char *name, const char *position, bool half)
+{
+    struct dinm_error err = {0};
+    struct dinm_archive *a = NULL;
+    char from[600], to[600];
+    struct dinm_archive_plan plan = make_plan(position, half);
+    plan.n_steps = N_STEPS + 1;
+    path_of(from, sizeof from, name);
+    path_of(to, sizeof to, "copy");
+    CHECK(dinm_archive_create_all(&a, to, MPI_COMM_WORLD, &plan, &err) == DINM_OK);
+    CHECK(dinm_archive_copy_states_all(a, from, &err) == DINM_OK);
+    CHECK(dinm_archive_close_all(&a, &err) == DINM_OK);
+    CHECK(everything_closed());
+    if (rank == 0) {
+        hid_t files[2] = {H5Fopen(from, H5F_ACC_RDONLY, H5P_DEFAULT),
+                          H5Fopen(to, H5F_ACC_RDONLY, H5P_DEFAULT)};
+        const size_t n_rows = first_row(&plan, N_SAMPLES);
+        check_equal(files[0], files[1], "/activations/resid_post",
+                    n_rows * (N_LAYERS + 1) * D_MODEL);
+        check_equal(files[0], files[1], "/locate/distance", N_CASES * N_LAYERS);
+        check_equal(files[0], files[1], "/locate/layer", N_CASES);
+        float *losses = read_floats(files[1], "/edit/loss", N_CASES * plan.n_steps * 3);
+        for (size_t i = 0; i < N_CASES * plan.n_steps * 3; i++) {
+            CHECK(isnan(losses[i]));
+        }
+        free(losses);
+        H5Fclose(files[0]);
+        H5Fclose(files[1]);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+}
+
+static void refuse_copy(const char *name, const struct dinm_archive_plan *plan, const char *part)
+{
+    struct dinm_error err = {0};
+    struct dinm_archive *a = NULL;
+    char from[600], to[600];
+    path_of(from, sizeof from, name);
+    path_of(to, sizeof to, "copy");
+    CHECK(dinm_archive_create_all(&a, to, MPI_COMM_WORLD, plan, &err) == DINM_OK);
+    CHECK(dinm_archive_copy_states_all(a, from, &err) == DINM_FAILED);
+    CHECK(strstr(err.text, part) != NULL && strstr(err.text, name) != NULL);
+    CHECK(dinm_archive_close_all(&a, NULL) == DINM_OK);
+    CHECK(everything_closed());
+}
+
+static void test_copy(void)
+{
+    copy_states("last", "last", true);
+    copy_states("mean", "mean", false);
+    copy_states("full", "full", true);
+    struct dinm_archive_plan plan = make_plan("last", false);
+    refuse_copy("last", &plan, "another type");
+    plan = make_plan("full", true);
+    refuse_copy("last", &plan, "at least");
+    plan = make_plan("last", true);
+    refuse_copy("full", &plan, "axis 0");
+    refuse_copy("none", &plan, "/activations/resid_post");
+    plan.d_model = D_MODEL / 2;
+    refuse_copy("last", &plan, "axis 2");
+    refuse_copy("absent", &plan, "No such file");
+}
+
 /* Open MPI 4.1.4 corrupts collective writes on Cartesian communicators; ours is split off. */
 static void test_cartesian(void)
 {
@@ -262,6 +341,7 @@ int main(int argc, char **argv)
         die();
     }
     test_shapes();
+    test_copy();
     test_cartesian();
     test_logits();
     test_describe();
