@@ -274,13 +274,16 @@ def check_refused(folder, first):
     with open(cases, "w", encoding="utf-8") as f:
         json.dump(json.load(open(os.path.join(DEMO, "cases.json"), encoding="utf-8"))[1:], f)
     refused({"cases.path": cases}, GRID, "the files of cases;")
-    small = {"edit.lr": [1e-3, 2e-3]}
+    small, alone = {"edit.lr": [1e-3, 2e-3]}, os.path.join(folder, "alone")
+    code, said = run(first, {})
+    assert code == 1 and f"{first} holds a sweep; use another --out" in said, (code, said)
+    assert run(alone, {"edit.lr": 2e-3})[0] == 0
+    code, said = run(alone, {}, sweep=small)
+    assert code == 1 and f"{alone} holds a run that is no sweep" in said, (code, said)
     code, said = run(first, {}, sweep=small, options=["--fresh", "--max-time", "1e-3"])
     assert code == 75, said
     code, said = run(first, {}, sweep=small)
     assert code == 0 and "(done before)" not in said and taken(said) == [set(), {L, V}], said
-    alone = os.path.join(folder, "alone")
-    assert run(alone, {"edit.lr": 2e-3})[0] == 0
     same_run(alone, os.path.join(first, "sweep", "001"), "fresh")
     # What a lost file would have told is made again from the journal.
     os.remove(os.path.join(first, "sweep", "001", "results.md"))
