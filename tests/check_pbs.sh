@@ -45,7 +45,7 @@ cat >"$work/job.json" <<EOF
  "generate": {"max_new_tokens": 60}, "run": {"batch": 4}}
 EOF
 sed 's/5e-3/2e-3/' "$work/job.json" >"$work/other.json"
-for node in one one; do echo localhost; done >"$work/nodes"
+printf 'localhost\nlocalhost\n' >"$work/nodes"
 
 # edit VARIABLE=VALUE...: $work/pbs.sh, a copy as a user would edit it
 edit() {
