@@ -64,8 +64,10 @@ static int open_journal_all(struct run *r, struct dinm_error *err)
     const struct dinm_journal_part parts[] = {
         {"settings", d->settings}, {"model", d->model}, {"tokenizer", d->tokenizer},
         {"judge", d->judge},       {"cases", d->cases}, {"questions", d->questions}};
-    return dinm_journal_open_all(&r->job.journal, &r->job.grid, r->job.settings->run.out, parts,
-                                 sizeof parts / sizeof *parts, r->options->fresh, err);
+    const struct dinm_identity id = {
+        .parts = parts, .n_parts = sizeof parts / sizeof *parts, .details = &r->job.details};
+    return dinm_journal_open_all(&r->job.journal, &r->job.grid, r->job.settings->run.out, &id,
+                                 r->options->fresh, err);
 }
 
 /* Rank 0. What the writers of a killed run left behind: nobody else writes into these folders while
