@@ -152,22 +152,30 @@ out:
     return status;
 }
 
+static int clear_file(const char *folder, const char *name, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    char *path = dinm_path_join(folder, name, err);
+    if (path == NULL) {
+        return DINM_FAILED;
+    }
+    if (unlink(path) != 0 && errno != ENOENT) {
+        status = dinm_fail_errno(err, errno, "cannot remove", path);
+    }
+    free(path);
+    return status;
+}
+
 int dinm_journal_folder_clear(const char *folder, struct dinm_error *err)
 {
     int status = DINM_OK;
-    char *path = dinm_path_join(folder, "id.json", err);
-    if (path == NULL) {
-        TRY(DINM_FAILED);
-    }
     /* The identity goes last: a start that is interrupted here leaves a journal that knows whose
      * it is. */
     TRY(clear_files(folder, ".damaged", err));
     TRY(clear_files(folder, "", err));
-    if (unlink(path) != 0 && errno != ENOENT) {
-        TRY(dinm_fail_errno(err, errno, "cannot remove", path));
-    }
+    TRY(clear_file(folder, "archive.json", err));
+    TRY(clear_file(folder, "id.json", err));
 out:
-    free(path);
     return status;
 }
 
