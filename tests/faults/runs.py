@@ -51,6 +51,26 @@ class Program:
         assert status == 0, f"{what} ends with {status}: {said}"
         return said
 
+    def processes(self, out):
+        """Ids of the processes of the program that work on this folder."""
+        found = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                words = read(f"/proc/{name}/cmdline").split(b"\0")
+            except OSError:
+                continue
+            if words[0] == os.fsencode(self.path) and os.fsencode(out) in words:
+                found.append(int(name))
+        return found
+
+    def send(self, out, number):
+        """The signal to all of them."""
+        for pid in self.processes(out):
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
 
 def sentences(said):
     """The lines by which the program says why it ends."""

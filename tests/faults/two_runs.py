@@ -20,19 +20,6 @@ import runs
 LONG = ["--limit", "8", "--batch", "1", "--set", "generate.max_new_tokens=30"]
 
 
-def processes(program, out):
-    """Ids of the program's processes that work on this folder."""
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            words = runs.read(f"/proc/{name}/cmdline").split(b"\0")
-        except OSError:
-            continue
-        if words[0] == os.fsencode(program.path) and os.fsencode(out) in words:
-            found.append(int(name))
-    return found
-
-
 def begin(program, out, ranks):
     """A run that has journaled something and is still at it."""
     run = program.start(out, *LONG, ranks=ranks)
@@ -53,11 +40,6 @@ def look(program, out, command):
     return done.returncode
 
 
-def send(program, out, number):
-    for pid in processes(program, out):
-        os.kill(pid, number)
-
-
 def try_others(program, out, ranks, others):
     """Second runs while the first one's ranks are held."""
     for words in ([], ["--fresh"], ["--set", "edit.steps=5"]):
@@ -65,7 +47,7 @@ def try_others(program, out, ranks, others):
         line = runs.one_sentence("the second run", status, said, f"{out}/journal is in use by another run",
                                  f" on {socket.gethostname()})")
         named = int(line.split("(process ")[1].split(" ")[0])
-        assert named in processes(program, out), f"no process of the first run is {named}: {line}"
+        assert named in program.processes(out), f"no process of the first run is {named}: {line}"
 
 
 def refused(program, folder, reference, ranks, others):
@@ -86,14 +68,14 @@ def refused(program, folder, reference, ranks, others):
     watcher.start()
     try:
         while run.poll() is None and n < 3:
-            send(program, out, signal.SIGSTOP)
+            program.send(out, signal.SIGSTOP)
             if run.poll() is None:
                 try_others(program, out, ranks, others)
                 n += 1
-            send(program, out, signal.SIGCONT)
+            program.send(out, signal.SIGCONT)
             time.sleep(0.05)
     finally:
-        send(program, out, signal.SIGCONT)
+        program.send(out, signal.SIGCONT)
         said = run.communicate()[1]
         over.set()
         watcher.join()
@@ -112,7 +94,7 @@ def killed(program, folder, reference, ranks):
     """The lock file stays, the lock does not."""
     out = os.path.join(folder, "out")
     run = begin(program, out, ranks)
-    send(program, out, signal.SIGKILL)
+    program.send(out, signal.SIGKILL)
     run.communicate()
     assert b"process" in runs.read(os.path.join(out, "journal", "lock"))
     program.finish(out, *LONG, what="the run after a killed one")
