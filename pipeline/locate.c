@@ -179,13 +179,14 @@ out:
 }
 
 int dinm_locate_layer(const struct dinm_job *job, size_t case_index, size_t *layer,
-                      struct dinm_error *err)
+                      bool *own_failure, struct dinm_error *err)
 {
     int status = DINM_OK;
     const struct dinm_settings *s = job->settings;
     cJSON *tree = NULL;
     int64_t found = 0;
     int64_t n_layers = (int64_t)job->slice.config.n_layers;
+    *own_failure = false;
     if (s->locate.n_layers > 0) {
         found = s->locate.layers[0];
     } else {
@@ -193,6 +194,7 @@ int dinm_locate_layer(const struct dinm_job *job, size_t case_index, size_t *lay
         TRY(dinm_record_parse(&job->records[DINM_LOCATE], unit, &tree, err));
         struct dinm_json j = {tree, "the journal's record of phase locate"};
         const char *reason = dinm_record_failure(tree);
+        *own_failure = reason != NULL;
         TRY(reason ? dinm_fail(err, DINM_FAILED, "%s", reason) : DINM_OK);
         TRY(dinm_json_get_int(j, "layer", 0, n_layers - 1, &found, err));
     }
