@@ -40,14 +40,43 @@ def look(program, out, command):
     return done.returncode
 
 
-def try_others(program, out, ranks, others):
+def ranks_of(program, out):
+    """The run's processes and their states (T: held), without those that only look at it."""
+    found = {}
+    for pid in program.processes(out):
+        try:
+            words = runs.read(f"/proc/{pid}/cmdline").split(b"\0")
+            state = runs.read(f"/proc/{pid}/stat").decode().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            continue
+        if b"--out" in words:
+            found[pid] = state
+    return found
+
+
+def hold(program, out, n_ranks):
+    """Whether all ranks of the run are held; some may be about to end."""
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        for pid in ranks_of(program, out):
+            os.kill(pid, signal.SIGSTOP)
+        states = ranks_of(program, out)
+        if len(states) < n_ranks:
+            return False
+        if set(states.values()) == {"T"}:
+            return True
+    return False
+
+
+def try_others(program, out, others):
     """Second runs while the first one's ranks are held."""
+    held = ranks_of(program, out)
     for words in ([], ["--fresh"], ["--set", "edit.steps=5"]):
         status, said = program.run(out, *LONG, *words, ranks=others)
         line = runs.one_sentence("the second run", status, said, f"{out}/journal is in use by another run",
                                  f" on {socket.gethostname()})")
         named = int(line.split("(process ")[1].split(" ")[0])
-        assert named in program.processes(out), f"no process of the first run is {named}: {line}"
+        assert named in held, f"the first run is {held}, but: {line}"
 
 
 def refused(program, folder, reference, ranks, others):
@@ -63,15 +92,14 @@ def refused(program, folder, reference, ranks, others):
             except AssertionError as error:
                 wrong.append(error)
                 return
+            time.sleep(0.02)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        while run.poll() is None and n < 3:
-            program.send(out, signal.SIGSTOP)
-            if run.poll() is None:
-                try_others(program, out, ranks, others)
-                n += 1
+        while n < 3 and hold(program, out, ranks):
+            try_others(program, out, others)
+            n += 1
             program.send(out, signal.SIGCONT)
             time.sleep(0.05)
     finally:
