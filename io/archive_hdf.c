@@ -9,7 +9,7 @@
 #include "io/archive_hdf.h"
 #include "io/mem.h"
 
-enum { LEAST_FREE_BYTES = 64 << 10 };
+enum { LEAST_FREE_BYTES = 64 << 10, MESSAGE_ROOM = 1024 };
 
 void dinm_hdf_quiet(void)
 {
@@ -21,8 +21,8 @@ static herr_t keep_innermost(unsigned n, const H5E_error2_t *entry, void *text)
 {
     if (n == 0 && entry->desc != NULL) {
         char *message = text;
-        strncpy(message, entry->desc, 255);
-        message[255] = '\0';
+        strncpy(message, entry->desc, MESSAGE_ROOM - 1);
+        message[MESSAGE_ROOM - 1] = '\0';
     }
     return 0;
 }
@@ -33,6 +33,20 @@ static bool failed, unclosed;
 bool dinm_archive_has_failed(void)
 {
     return failed;
+}
+
+/* "file write failed: time = T, filename = 'F', ..., error message = 'REASON', buf = 0x1, ..."
+ * becomes "file write failed: REASON". */
+static void shorten(char *message)
+{
+    static const char mark[] = "error message = '";
+    char *colon = strchr(message, ':'), *reason = strstr(message, mark);
+    if (colon != NULL && reason != NULL && colon < reason) {
+        reason += strlen(mark);
+        size_t n = strcspn(reason, "'");
+        memmove(colon + 2, reason, n);
+        colon[2 + n] = '\0';
+    }
 }
 
 /* HDF5 over MPI does not tell why a write failed. Whether the file system of the file has less room
@@ -52,9 +66,10 @@ static bool is_disk_full(const char *path)
 int dinm_hdf_fail(struct dinm_error *err, const char *what, const char *path)
 {
     failed = true;
-    char message[256] = "no reason given";
+    char message[MESSAGE_ROOM] = "no reason given";
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, message);
     H5Eclear2(H5E_DEFAULT);
+    shorten(message);
     return dinm_fail(err, DINM_FAILED, "%s: cannot %s: %sHDF5 says \"%s\"", path, what,
                      is_disk_full(path) ? "No space left on device; " : "", message);
 }

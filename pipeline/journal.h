@@ -2,10 +2,11 @@
  * (pipeline/journal_record.h), one file per group, called by its driver's rank. The truth from
  * which all results are made.
  *
- * OUT/journal/id.json says which job it belongs to, archive.json how its archive looks (io/archive.h); OUT/journal/lock is locked by rank 0 while a
- * run works there, and by nobody once that run is gone, however it ended. On a network file system
- * the lock holds between nodes only if the system passes POSIX locks on (NFS: yes, unless mounted
- * nolock; Lustre: with -o flock); where it refuses to lock at all, a notice says so. */
+ * OUT/journal/id.json says which job it belongs to, archive.json how its archive looks
+ * (io/archive.h); OUT/journal/lock is locked by rank 0 while a run works there, and by nobody once
+ * that run is gone, however it ended. On a network file system the lock holds between nodes only if
+ * the system passes POSIX locks on (NFS: yes, unless mounted nolock; Lustre: with -o flock); where
+ * it refuses to lock at all, a notice says so. */
 #ifndef DINM_PIPELINE_JOURNAL_H
 #define DINM_PIPELINE_JOURNAL_H
 
