@@ -54,7 +54,7 @@ class Cycle:
         """A new run, killed at some moment of it. What Open MPI leaves when its launcher is killed, or
         a run without one (an empty folder), nobody else can tidy up: it is counted and removed."""
         run = self.start("--fresh", ranks=ranks)
-        time.sleep(chance.uniform(0.2, 1.0) * whole_s)
+        time.sleep(chance.uniform(0.1, 0.9) * whole_s)
         alive = run.poll() is None
         kind, ids = chance.choice(KINDS), self.program.processes(self.out)
         if kind == "launcher":
