@@ -211,7 +211,11 @@ int dinm_archive_open_all(struct dinm_archive **out, const char *path, MPI_Comm 
     struct dinm_archive *a = NULL;
     *out = NULL;
     TRY(begin_all(&a, path, comm, plan, err));
-    TRY(agree_all(a->comm, dinm_hdf_check_file(path, dinm_archive_n_bytes(plan), err), err));
+    status = dinm_hdf_check_file(path, dinm_archive_n_bytes(plan), err);
+    if (status == DINM_OK && a->rank == 0 && plan->seal != NULL) {
+        status = dinm_archive_check_seal(plan->seal, path, err);
+    }
+    TRY(agree_all(a->comm, status, err));
     TRY(agree_all(a->comm, attach_all(a, path, plan, err), err));
     TRY(agree_all(a->comm, dinm_archive_verify(a, plan, err), err));
     *out = a;

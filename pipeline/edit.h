@@ -17,6 +17,7 @@ struct dinm_target {
     int32_t *labels; /* owns: [n_rows]; the constraint text does not use them */
     size_t n_rows;
     size_t n_cut; /* tokens dropped on the left because the text was too long */
+    bool unfit;   /* it failed since the case's own texts leave nothing to learn from */
 };
 void dinm_target_free(struct dinm_target *t);
 

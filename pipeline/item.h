@@ -47,6 +47,7 @@ struct dinm_item {
     uint64_t step;     /* of an edit, from 1 on */
     uint64_t owner;    /* EDIT to BACK: the stage of the edited layer */
     uint64_t place;    /* LOCATE: case in the archive; EDIT: number in the delta's file name */
+    uint64_t states;   /* LOCATE: digest of what the stages so far put into the archive */
     uint64_t n_sequences, n_ids, n_values, n_rows, width;
     struct dinm_error error; /* why it failed; an item that failed does nothing more */
     uint64_t own_failure;    /* EDIT, 1: the numbers of this case made it fail, not the machine */

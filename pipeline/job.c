@@ -1,11 +1,8 @@
-/* The job's parts opened and closed, and the digests of its inputs. */
+/* The job's parts opened and closed. */
 #include "pipeline/job.h"
 
 #include <stdlib.h>
-#include <string.h>
-#include "io/file.h"
 #include "io/mem.h"
-#include "pipeline/refusal.h"
 
 /* This stage's layers: first is [n_stages + 1], as the plan cut them. */
 static int open_slice(struct dinm_job *job, const size_t *first, size_t n_rows, size_t n_keys,
@@ -25,115 +22,6 @@ static int open_slice(struct dinm_job *job, const size_t *first, size_t n_rows, 
     job->stage.sampler = job->generator.sampler;
     TRY(dinm_workspace_reserve(&job->stage.ws, &job->slice.config, &rows, err));
 out:
-    return status;
-}
-
-/* Digest over the files of a folder that decide its tokenizer. */
-static int digest_tokenizer(const char *folder, uint64_t *digest, struct dinm_error *err)
-{
-    static const char *const names[] = {
-        "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
-        "vocab.json",     "merges.txt",      "generation_config.json"};
-    int status = DINM_OK;
-    char *path = NULL;
-    uint64_t all = 0;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        uint64_t one = 0;
-        free(path);
-        path = dinm_path_join(folder, names[i], err);
-        TRY(path ? DINM_OK : DINM_FAILED);
-        if (dinm_path_exists(path)) {
-            TRY(dinm_file_digest(path, &one, err));
-        }
-        all = dinm_digest(&one, sizeof one, all);
-    }
-    *digest = all;
-out:
-    free(path);
-    return status;
-}
-
-static int digest_model(const struct dinm_checkpoint *checkpoint, const char *folder,
-                        uint64_t *digest, struct dinm_error *err)
-{
-    int status = DINM_OK;
-    uint64_t config = 0;
-    uint64_t tensors = 0;
-    char *path = dinm_path_join(folder, "config.json", err);
-    TRY(path ? DINM_OK : DINM_FAILED);
-    TRY(dinm_file_digest(path, &config, err));
-    TRY(dinm_checkpoint_digest(checkpoint, &tensors, err));
-    *digest = dinm_digest(&config, sizeof config, tensors);
-out:
-    free(path);
-    return status;
-}
-
-static int digest_judge(const struct dinm_settings *s, uint64_t *digest, struct dinm_error *err)
-{
-    int status = DINM_OK;
-    const char *folder = s->judge.path;
-    uint64_t tokenizer = 0;
-    struct dinm_checkpoint checkpoint = {0};
-    if (dinm_judge_is_refusal(s)) {
-        *digest = dinm_refusal_digest();
-        return DINM_OK;
-    }
-    TRY(dinm_checkpoint_open(&checkpoint, folder, err));
-    TRY(digest_model(&checkpoint, folder, digest, err));
-    TRY(digest_tokenizer(folder, &tokenizer, err));
-    *digest = dinm_digest(&tokenizer, sizeof tokenizer, *digest);
-out:
-    dinm_checkpoint_close(&checkpoint);
-    return status;
-}
-
-/* Digest of the selected cases' ids, which cases.limit and cases.ids decide. */
-static uint64_t digest_selection(const struct dinm_cases *cases, uint64_t seed)
-{
-    for (size_t i = 0; i < cases->n_cases; i++) {
-        seed = dinm_digest(&cases->cases[i].id, sizeof cases->cases[i].id, seed);
-    }
-    return seed;
-}
-
-static int digest_inputs(struct dinm_job *job, struct dinm_error *err)
-{
-    int status = DINM_OK;
-    const struct dinm_settings *s = job->settings;
-    struct dinm_digests *d = &job->digests;
-    TRY(dinm_settings_digest(s, &d->settings, err));
-    TRY(digest_model(&job->slice.checkpoint, s->model.path, &d->model, err));
-    TRY(digest_tokenizer(s->model.path, &d->tokenizer, err));
-    TRY(digest_judge(s, &d->judge, err));
-    TRY(dinm_file_digest(s->cases.path, &d->cases, err));
-    d->cases = digest_selection(&job->cases, d->cases);
-    if (job->questions.n_questions > 0) {
-        TRY(dinm_file_digest(s->evaluate.kqa, &d->questions, err));
-    }
-out:
-    return status;
-}
-
-/* Rank 0 reads the files; the others get the numbers. */
-static int digest_inputs_all(struct dinm_job *job, struct dinm_error *err)
-{
-    int status = job->grid.rank == 0 ? digest_inputs(job, err) : DINM_OK;
-    status = dinm_agree_all(&job->grid, status, err);
-    if (status < 0) {
-        return status;
-    }
-    struct dinm_buffer bytes = {0};
-    TRY(dinm_buffer_append(&bytes, &job->digests, sizeof job->digests, err));
-out:
-    status = dinm_agree_all(&job->grid, status, err);
-    if (status >= 0) {
-        status = dinm_grid_broadcast_all(&job->grid, &bytes, err);
-    }
-    if (status >= 0) {
-        memcpy(&job->digests, bytes.data, sizeof job->digests);
-    }
-    dinm_buffer_free(&bytes);
     return status;
 }
 
@@ -175,7 +63,7 @@ int dinm_job_open_model_all(struct dinm_job *job, const size_t *first, size_t n_
     TRY(dinm_grid_cut_all(&job->grid, (int64_t)n_stages, err));
     TRY(dinm_agree_all(&job->grid, open_slice(job, first, n_rows, n_keys, err), err));
     TRY(cut_judge_all(job, err));
-    TRY(digest_inputs_all(job, err));
+    TRY(dinm_job_digest_all(job, err));
 out:
     return status;
 }
@@ -211,19 +99,7 @@ void dinm_job_close_all(struct dinm_job *job)
     dinm_tokenizer_close(job->tokenizer);
     dinm_questions_free(&job->questions);
     dinm_cases_free(&job->cases);
+    dinm_details_free(&job->details);
     dinm_grid_close_all(&job->grid);
     *job = (struct dinm_job){0};
-}
-
-int dinm_job_print_digests(const struct dinm_job *job, struct dinm_buffer *out,
-                           struct dinm_error *err)
-{
-    const struct dinm_digests *d = &job->digests;
-    return dinm_buffer_append_format(
-        out, err,
-        "{\"settings\": \"%016llx\", \"model\": \"%016llx\", \"tokenizer\": \"%016llx\", "
-        "\"judge\": \"%016llx\", \"cases\": \"%016llx\", \"questions\": \"%016llx\"}",
-        (unsigned long long)d->settings, (unsigned long long)d->model,
-        (unsigned long long)d->tokenizer, (unsigned long long)d->judge,
-        (unsigned long long)d->cases, (unsigned long long)d->questions);
 }

@@ -38,6 +38,7 @@ struct dinm_job {
     struct dinm_prompt_table prompts;     /* owns */
     struct dinm_response_ids *responses;  /* owns: [n_cases] */
     struct dinm_digests digests;
+    struct dinm_details details;                /* owns: what they come from; rank 0's */
     struct dinm_journal journal;                /* owns */
     struct dinm_archive *archive;               /* owns; NULL if the file is not wanted */
     struct dinm_records records[DINM_N_PHASES]; /* owns: what each phase found */
@@ -65,8 +66,8 @@ int dinm_job_open_all(struct dinm_job *job, MPI_Comm comm, const struct dinm_set
 /* Local; its part for one rank. */
 int dinm_job_open_inputs(struct dinm_job *job, struct dinm_faults *faults, struct dinm_error *err);
 /* Collective. Cuts the grid and opens this rank's layers, first[stage] to first[stage + 1]; scratch
- * is reserved for n_rows that attend to n_keys at most. The judge is cut as well. Cost: rank 0
- * reads the models once for their digests. */
+ * is reserved for n_rows that attend to n_keys at most. The judge is cut as well. Cost: that
+ * of dinm_job_digest_all. */
 int dinm_job_open_model_all(struct dinm_job *job, const size_t *first, size_t n_stages,
                             size_t n_rows, size_t n_keys, struct dinm_error *err);
 /* Collective. Safe on a zeroed job. */
@@ -75,6 +76,8 @@ void dinm_job_close_all(struct dinm_job *job);
 /* Local. Language model, its tokens and tables are no longer needed: the judge gets the memory. */
 void dinm_job_release_model(struct dinm_job *job);
 
+/* Collective. Digests of all that decides the results. Cost: rank 0 reads the models once. */
+int dinm_job_digest_all(struct dinm_job *job, struct dinm_error *err);
 /* Local. Appends the digests as a JSON object. */
 int dinm_job_print_digests(const struct dinm_job *job, struct dinm_buffer *out,
                            struct dinm_error *err);

@@ -119,10 +119,15 @@ static int run_collective(const struct dinm_args *args)
     if (rank == 0) {
         complain(status, &err);
     }
-    if (status == DINM_FAILED && dinm_archive_has_failed()) {
+    if (status == DINM_FAILED) {
+        /* One rank whose HDF5 would not survive MPI_Finalize is enough: nobody may wait for it
+         * there. The reduction also lets rank 0 speak first. */
+        int broken = dinm_archive_has_failed();
         fflush(NULL);
-        MPI_Barrier(MPI_COMM_WORLD);
-        end_now(status);
+        MPI_Allreduce(MPI_IN_PLACE, &broken, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
+        if (broken) {
+            end_now(status);
+        }
     }
     MPI_Finalize();
     return status;

@@ -28,7 +28,7 @@ struct run {
     struct dinm_plan plan;
     const struct dinm_run_options *options;
     double deadline_s;
-    bool states_lost;               /* the archive had to be made again */
+    bool *locate_again;             /* owns: [n_cases] their hidden states were lost */
     struct dinm_watchdog *watchdog; /* owns */
 };
 
@@ -64,8 +64,10 @@ static int open_journal_all(struct run *r, struct dinm_error *err)
     const struct dinm_journal_part parts[] = {
         {"settings", d->settings}, {"model", d->model}, {"tokenizer", d->tokenizer},
         {"judge", d->judge},       {"cases", d->cases}, {"questions", d->questions}};
-    return dinm_journal_open_all(&r->job.journal, &r->job.grid, r->job.settings->run.out, parts,
-                                 sizeof parts / sizeof *parts, r->options->fresh, err);
+    const struct dinm_identity id = {
+        .parts = parts, .n_parts = sizeof parts / sizeof *parts, .details = &r->job.details};
+    return dinm_journal_open_all(&r->job.journal, &r->job.grid, r->job.settings->run.out, &id,
+                                 r->options->fresh, err);
 }
 
 /* Rank 0. What the writers of a killed run left behind: nobody else writes into these folders while
@@ -147,14 +149,14 @@ static int locate_all(struct run *r, struct dinm_error *err)
     if (!wanted(r, DINM_LOCATE)) {
         return recall(r, DINM_LOCATE, n, err);
     }
-    struct dinm_phase_plan plan = {.units = {.phase = DINM_LOCATE, .n_units = n},
-                                   .noun = "cases",
-                                   .batch = n_stages > 1 ? 64 * n_stages : 1,
-                                   .together = n_stages > 1, /* stages fill and empty once */
-                                   .run = dinm_locate_unit,
-                                   .context = &r->job,
-                                   .stage = &r->job.stage,
-                                   .again = r->states_lost};
+    struct dinm_phase_plan plan = {
+        .units = {.phase = DINM_LOCATE, .n_units = n, .again = r->locate_again},
+        .noun = "cases",
+        .batch = n_stages > 1 ? 64 * n_stages : 1,
+        .together = n_stages > 1, /* stages fill and empty once */
+        .run = dinm_locate_unit,
+        .context = &r->job,
+        .stage = &r->job.stage};
     return run_phase_all(r, plan, err);
 }
 
@@ -239,11 +241,10 @@ static int run_model_phases_all(struct run *r, struct dinm_error *err)
 {
     int status = DINM_OK;
     if (wanted(r, DINM_LOCATE) || wanted(r, DINM_EDIT)) {
-        TRY(dinm_states_open_all(&r->job, &r->states_lost, err));
+        r->locate_again = dinm_alloc(r->job.cases.n_cases, sizeof *r->locate_again, "cases", err);
+        TRY(dinm_agree_all(&r->job.grid, r->locate_again ? DINM_OK : DINM_FAILED, err));
+        TRY(dinm_states_open_all(&r->job, r->locate_again, err));
         r->job.stage.archive = r->job.archive;
-    }
-    if (r->states_lost) {
-        TRY(dinm_states_restore_all(&r->job, err));
     }
     if (wanted(r, DINM_LOCATE) || wanted(r, DINM_EDIT) || wanted(r, DINM_REPORT)) {
         TRY(locate_all(r, err));
@@ -381,6 +382,7 @@ int dinm_run_all(MPI_Comm comm, const struct dinm_settings *settings,
         TRY(run_judge_phases_all(&r, err));
     }
 out:
+    free(r.locate_again);
     dinm_plan_free(&r.plan);
     dinm_job_close_all(&r.job);
     dinm_watchdog_close(r.watchdog);

@@ -114,10 +114,11 @@ out:
     return status;
 }
 
-int dinm_settings_digest(const struct dinm_settings *s, uint64_t *digest, struct dinm_error *err)
+int dinm_settings_visit(const struct dinm_settings *s, dinm_settings_visitor *visit, void *context,
+                        struct dinm_error *err)
 {
     int status = DINM_OK;
-    struct dinm_buffer text = {0};
+    struct dinm_buffer value = {0};
     for (size_t r = 0; r < dinm_settings_n_rows; r++) {
         const struct dinm_setting *row = &dinm_settings_table[r];
         /* The profile acts through the values of the other rows. */
@@ -125,10 +126,25 @@ int dinm_settings_digest(const struct dinm_settings *s, uint64_t *digest, struct
             strcmp(row->key, "profile") == 0) {
             continue;
         }
-        TRY(dinm_buffer_append_format(&text, err, "%s=", row->key));
-        TRY(dinm_settings_put(s, row, &text, err));
-        TRY(dinm_buffer_append_text(&text, "\n", err));
+        value.n_bytes = 0;
+        TRY(dinm_settings_put(s, row, &value, err));
+        TRY(visit(context, row->key, value.data, err));
     }
+out:
+    dinm_buffer_free(&value);
+    return status;
+}
+
+static int put_line(void *text, const char *key, const char *value, struct dinm_error *err)
+{
+    return dinm_buffer_append_format(text, err, "%s=%s\n", key, value);
+}
+
+int dinm_settings_digest(const struct dinm_settings *s, uint64_t *digest, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    struct dinm_buffer text = {0};
+    TRY(dinm_settings_visit(s, put_line, &text, err));
     *digest = dinm_digest(text.data, text.n_bytes, 0);
 out:
     dinm_buffer_free(&text);

@@ -91,7 +91,13 @@ int dinm_settings_print(const struct dinm_settings *s, bool with_origins, bool w
                         struct dinm_buffer *out, struct dinm_error *err);
 /* The table in words, for --help=settings. */
 int dinm_settings_describe(struct dinm_buffer *out, struct dinm_error *err);
-/* Digest of the settings that decide results (not run.*, not paths: files have their own). */
+/* Calls visit with the key and the value (JSON) of each setting that decides results: not run.*, not
+ * paths (files have digests of their own). */
+typedef int dinm_settings_visitor(void *context, const char *key, const char *value,
+                                  struct dinm_error *err);
+int dinm_settings_visit(const struct dinm_settings *s, dinm_settings_visitor *visit, void *context,
+                        struct dinm_error *err);
+/* Digest of these. */
 int dinm_settings_digest(const struct dinm_settings *s, uint64_t *digest, struct dinm_error *err);
 
 #endif

@@ -21,6 +21,22 @@ static size_t first_row(const struct dinm_archive_plan *plan, size_t sample)
     return row;
 }
 
+static uint64_t digests[N_SAMPLES]; /* of what this rank wrote */
+
+/* The digests of the parts that ranks wrote add up to that of what is read. */
+static void check_digests(struct dinm_archive *a, const bool *written, size_t n_samples)
+{
+    struct dinm_error err = {0};
+    MPI_Allreduce(MPI_IN_PLACE, digests, N_SAMPLES, MPI_UINT64_T, MPI_SUM, MPI_COMM_WORLD);
+    for (size_t s = 0; s < n_samples; s++) {
+        uint64_t digest = 0;
+        CHECK(dinm_archive_digest_hidden(a, s, &digest, &err) == DINM_OK);
+        CHECK((digest == digests[s]) == written[s]);
+    }
+    memset(digests, 0, sizeof digests);
+    CHECK(dinm_archive_digest_hidden(a, N_SAMPLES, digests, NULL) == DINM_FAILED);
+}
+
 /* Sample 3 stays unwritten. Odd samples are written by two ranks, layers 0..1 and 2..3, as two
  * stages would; others by one. */
 static void write_sample(struct dinm_archive *a, const struct dinm_archive_plan *plan,
@@ -38,14 +54,16 @@ static void write_sample(struct dinm_archive *a, const struct dinm_archive_plan 
     struct dinm_error err = {0};
     int owner = (int)(sample * sample) % size, other = (owner + 1) % size;
     if (sample % 2 == 0 && rank == owner) {
-        CHECK(dinm_archive_write_hidden(a, sample, 0, N_LAYERS, states, &err) == DINM_OK);
+        CHECK(dinm_archive_write_hidden(a, sample, 0, N_LAYERS, states, &digests[sample], &err) ==
+              DINM_OK);
     }
     if (sample % 2 == 1 && rank == owner) {
-        CHECK(dinm_archive_write_hidden(a, sample, 0, 1, states, &err) == DINM_OK);
+        CHECK(dinm_archive_write_hidden(a, sample, 0, 1, states, &digests[sample], &err) ==
+              DINM_OK);
     }
     if (sample % 2 == 1 && rank == other) {
-        CHECK(dinm_archive_write_hidden(a, sample, 2, 3, states + 2 * n * D_MODEL, &err) ==
-              DINM_OK);
+        CHECK(dinm_archive_write_hidden(a, sample, 2, 3, states + 2 * n * D_MODEL, &digests[sample],
+                                        &err) == DINM_OK);
     }
     CHECK(err.status == DINM_OK);
     free(states);
@@ -145,6 +163,9 @@ static void write_all(const char *name, const struct dinm_archive_plan *plan, MP
     CHECK(dinm_archive_close_all(&a, &err) == DINM_OK && a == NULL);
     CHECK(everything_closed());
     CHECK(dinm_archive_open_all(&a, path, comm, plan, &err) == DINM_OK);
+    if (a && plan->hidden) {
+        check_digests(a, written, 6);
+    }
     for (size_t s = 6; a && s < N_SAMPLES; s++) {
         written[s] = true;
         if (plan->hidden) {
@@ -161,11 +182,15 @@ static void write_all(const char *name, const struct dinm_archive_plan *plan, MP
 
 static void test_shapes(void)
 {
+    char seal[600];
     struct dinm_archive_plan plan = make_plan("last", true);
+    path_of(seal, sizeof seal, "seal");
+    plan.seal = seal;
     write_all("last", &plan, MPI_COMM_WORLD);
     plan = make_plan("mean", false);
     write_all("mean", &plan, MPI_COMM_WORLD);
     plan = make_plan("full", true);
+    plan.seal = seal;
     write_all("full", &plan, MPI_COMM_WORLD);
     plan.half = false;
     plan.n_steps = 0;

@@ -20,6 +20,7 @@ struct script {
 };
 
 static const struct dinm_journal_part part = {"cases", 7};
+static const struct dinm_identity identity = {.parts = &part, .n_parts = 1};
 static const char *out; /* the test's folder */
 
 static int put(struct script *s, size_t unit, struct dinm_sink *sink, struct dinm_error *err)
@@ -97,7 +98,7 @@ static void expect_complete(const struct dinm_records *records, size_t n_units)
 static void open_journal(struct dinm_journal *j, const struct dinm_grid *grid, bool fresh)
 {
     struct dinm_error err = {0};
-    EXPECT(dinm_journal_open_all(j, grid, out, &part, 1, fresh, &err) == DINM_OK);
+    EXPECT(dinm_journal_open_all(j, grid, out, &identity, fresh, &err) == DINM_OK);
     EXPECT(strcmp(err.text, "") == 0);
 }
 
