@@ -25,6 +25,9 @@ struct dinm_edit {
 struct dinm_sequence {
     size_t n_rows;
     struct dinm_kv *kv; /* borrows; rows continue at kv->n_tokens. NULL: start at 0, no cache */
+    /* borrows; NULL, or: the first kv->n_tokens positions are copied from there as each layer runs.
+     * Where these are read by the same call, that sequence comes earlier. */
+    const struct dinm_kv *from;
     const struct dinm_edit *edit; /* borrows; NULL: the model's own weights */
     size_t key_first,
         key_last; /* padding mask as in attention.h; 0, 0: no padding. Without kv only */

@@ -30,6 +30,7 @@ struct dinm_item_sequence {
     uint64_t slot;          /* its cache, made when first named; never used again after CLOSE */
     uint64_t capacity;      /* positions of that cache */
     uint64_t edit;          /* whose matrix it uses; 0: the model's own */
+    uint64_t from, n_from;  /* READ, its first rows: n_from > 0 positions are slot from's, too */
     uint64_t stream, n_new; /* for drawing: see sample.h */
     int32_t wants_token;    /* 1: the token behind its last row is wanted */
     int32_t token;          /* and this is it */

@@ -46,6 +46,7 @@ struct dinm_job {
     size_t layers[2];                           /* this stage's first and last */
     double seconds[DINM_N_PHASES];              /* this rank's busy time */
     double wall_s[DINM_N_PHASES];
+    uint64_t n_prompt_read, n_prompt_shared; /* this rank's prompt tokens, see stage.h */
 };
 
 /* All that is wrong with the inputs, for a dry run. Begins zeroed. */

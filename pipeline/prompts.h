@@ -37,8 +37,8 @@ struct dinm_prompt {
     size_t max_new;
 };
 
-/* Vanilla prompts of all cases and general questions, each distinct one once, in the order of
- * first use. */
+/* Vanilla prompts of all cases and general questions, each distinct one once, sorted by their bytes:
+ * those that begin alike are neighbours, are answered together, and share the reading. */
 struct dinm_prompt_table {
     struct dinm_prompt *prompts; /* owns: [n_prompts] */
     size_t n_prompts;

@@ -203,6 +203,8 @@ static int answer_all(struct run *r, struct dinm_error *err)
     if (vanilla || edit) {
         TRY(run_phase_all(r, plan, err));
     }
+    r->job.n_prompt_read = r->job.stage.n_prompt_read;
+    r->job.n_prompt_shared = r->job.stage.n_prompt_shared;
 out:
     return status;
 }

@@ -58,7 +58,7 @@ struct dinm_settings {
         char *out;
         int64_t stages;                          /* 0: the plan chooses */
         int64_t *layer_cut; size_t n_layer_cut;  /* layers of each stage; [] = by their cost */
-        int64_t batch, threads; double max_time_s, grace_s, patience_s;
+        int64_t batch; bool share_prefixes; int64_t threads; double max_time_s, grace_s, patience_s;
     } run;
 
     unsigned char *origins; /* owns: per table row, see enum dinm_origin */

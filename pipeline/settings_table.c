@@ -148,6 +148,8 @@ const struct dinm_setting dinm_settings_table[] = {
     LIST(run.layer_cut, DINM_KIND_COUNTS, "[]",
          "layers of each stage, [6,6,5,5]; []: cut by their estimated cost"),
     INT(run.batch, 1, MILLION, "8", "cases edited and answered together at most"),
+    BOOL(run.share_prefixes, "true", SAME,
+         "what prompts have in common at their beginning is read once; the results are the same"),
     INT(run.threads, 0, 4096, "0", "threads of each rank; 0: its share of the node's cores"),
     NUMBER(run.max_time_s, 0, 1e9, "0", "stop cleanly after so many seconds; 0: never"),
     NUMBER(run.grace_s, 0, MILLION, "0",

@@ -187,11 +187,14 @@ static void table_holds_each_prompt_once(void **state)
     struct dinm_error err = {0};
     assert_int_equal(dinm_prompt_table_build(&t, s, &cases, &questions, &err), DINM_OK);
     assert_int_equal(t.n_used, 12);
-    assert_int_equal(t.n_prompts, 7); /* x q y z r w, one question */
-    const size_t expected[] = {0, 1, 2, 3, 1, 0, 4, 2, 1, 5, 6, 6};
+    assert_int_equal(t.n_prompts, 7); /* one question, q r w x y z */
+    const size_t expected[] = {4, 1, 5, 6, 1, 4, 2, 5, 1, 3, 0, 0};
     assert_memory_equal(t.of_input, expected, sizeof expected);
-    assert_int_equal(t.prompts[0].max_new, s->generate.max_new_tokens);
-    assert_int_equal(t.prompts[6].max_new, s->evaluate.kqa_max_new_tokens);
+    for (size_t i = 1; i < 7; i++) {
+        assert_true(strcmp(t.prompts[i - 1].text, t.prompts[i].text) < 0);
+        assert_int_equal(t.prompts[i].max_new, s->generate.max_new_tokens);
+    }
+    assert_int_equal(t.prompts[0].max_new, s->evaluate.kqa_max_new_tokens);
     dinm_prompt_table_free(&t);
     dinm_prompt_table_free(&t);
 }

@@ -77,6 +77,7 @@ static const char paper[] =
     "    \"stages\": 0,\n"
     "    \"layer_cut\": [],\n"
     "    \"batch\": 8,\n"
+    "    \"share_prefixes\": true,\n"
     "    \"threads\": 0,\n"
     "    \"max_time_s\": 0,\n"
     "    \"grace_s\": 0,\n"
