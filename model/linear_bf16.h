@@ -1,6 +1,6 @@
 /* Products in bf16: both factors rounded to bf16 (x to nearest, ties to even), sums in float32,
  * straight from the stored bf16 weights. For matrices that are stored so; products with others stay
- * in float32 (model/kernel.h). Private to model/ and its tests.
+ * in float32 (model/kernel.h). Private to model/ and its tests, but for the choice of the way.
  *
  * There are two ways; their bits differ, and each keeps the promise of linear.h:
  * amx: our own, on processors with AMX. Terms are taken in steps of 32, from the first on: the even

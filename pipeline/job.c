@@ -18,6 +18,7 @@ static int open_slice(struct dinm_job *job, const size_t *first, size_t n_rows, 
     const struct dinm_rows rows = {.sequences = &longest, .n_sequences = 1, .n_rows = n_rows};
     TRY(dinm_slice_open(&job->slice, job->settings->model.path, first[stage], first[stage + 1],
                         err));
+    TRY(dinm_compute_use(&job->slice, job->way, job->grid.rank == 0, err));
     job->layers[0] = first[stage];
     job->layers[1] = first[stage + 1] - 1;
     dinm_stage_open(&job->stage, &job->slice, job->settings, job->grid.stages, job->grid.stage,
@@ -103,6 +104,9 @@ static int digest_inputs(struct dinm_job *job, struct dinm_error *err)
     const struct dinm_settings *s = job->settings;
     struct dinm_digests *d = &job->digests;
     TRY(dinm_settings_digest(s, &d->settings, err));
+    if (job->way != NULL) { /* another way, other bits */
+        d->settings = dinm_digest(job->way->name, strlen(job->way->name), d->settings);
+    }
     TRY(digest_model(&job->slice.checkpoint, s->model.path, &d->model, err));
     TRY(digest_tokenizer(s->model.path, &d->tokenizer, err));
     TRY(digest_judge(s, &d->judge, err));
@@ -172,6 +176,7 @@ int dinm_job_open_model_all(struct dinm_job *job, const size_t *first, size_t n_
                             size_t n_rows, size_t n_keys, struct dinm_error *err)
 {
     int status = DINM_OK;
+    TRY(dinm_compute_agree_all(&job->grid, job->way, err));
     TRY(dinm_grid_cut_all(&job->grid, (int64_t)n_stages, err));
     TRY(dinm_agree_all(&job->grid, open_slice(job, first, n_rows, n_keys, err), err));
     TRY(cut_judge_all(job, err));
