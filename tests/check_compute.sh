@@ -52,6 +52,12 @@ for way in amx onednn; do
 done
 if [ "$ways" = " amx onednn" ]; then
     run onednn amx 1 --set model.compute=bf16 && fail "one way goes on with the other's results"
+    one="$program $here/../jobs/demo/job.json --quiet --limit 1 --model $work/model --out $work/mixed
+        --set model.compute=bf16"
+    mpirun --quiet -n 1 env DINM_BF16=amx $one : -n 1 env DINM_BF16=onednn $one >"$work/log" 2>&1 &&
+        fail "ranks go different ways"
+    grep -q "rank 1's processor computes by onednn and rank 0's by amx" "$work/log" ||
+        { cat "$work/log"; fail "different ways: another sentence was expected"; }
 fi
 if [ -z "$ways" ]; then
     DINM_BF16='' ; unset DINM_BF16
