@@ -57,3 +57,23 @@ dinm_module(cjson libcjson "cJSON" libcjson-dev)
 dinm_module(pcre2 "libpcre2-8>=10.40" "PCRE2 (10.40 or newer)" libpcre2-dev)
 dinm_module(xxhash libxxhash "xxHash" libxxhash-dev)
 dinm_module(utf8proc libutf8proc "utf8proc" libutf8proc-dev)
+
+# Optional: products in bf16 (model.compute). Its own package file fails hard where the headers of
+# OpenCL are missing, which we do not use.
+option(DINM_ONEDNN "Products in bf16 through oneDNN, if it is there" ON)
+if(DINM_ONEDNN)
+  find_library(ONEDNN_LIBRARY dnnl)
+  find_path(ONEDNN_INCLUDE_DIR dnnl.h)
+  mark_as_advanced(ONEDNN_LIBRARY ONEDNN_INCLUDE_DIR)
+  if(ONEDNN_LIBRARY AND ONEDNN_INCLUDE_DIR)
+    add_library(dinm_onednn INTERFACE)
+    add_library(dinm::onednn ALIAS dinm_onednn)
+    target_link_libraries(dinm_onednn INTERFACE ${ONEDNN_LIBRARY})
+    target_include_directories(dinm_onednn SYSTEM INTERFACE ${ONEDNN_INCLUDE_DIR})
+    message(STATUS "oneDNN: ${ONEDNN_LIBRARY} (model.compute=bf16)")
+  else()
+    set(DINM_ONEDNN OFF)
+    message(STATUS "oneDNN was not found: model.compute=bf16 needs a processor with AMX. On Debian: "
+                   "apt-get install libdnnl-dev")
+  endif()
+endif()

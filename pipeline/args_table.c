@@ -35,6 +35,7 @@ const struct dinm_option dinm_options[] = {
     {"--no-special", NULL, NULL, READS_MODEL | BIT(TOKENIZE),
      "without the special tokens that the tokenizer adds (BOS)"},
     {"--delta", "FILE", NULL, READS_MODEL, "with this edit in place: a file as in OUT/edits"},
+    {"--compute", "NAME", NULL, READS_MODEL, "products in f32 or bf16, as model.compute (f32)"},
     {"--max-new", "N", NULL, BIT(GENERATE), "at most N new tokens (128)"},
     {"--json", NULL, NULL, BIT(GENERATE), "print {\"ids\": [...], \"text\": ...}"},
     {"--out", "FILE", NULL, BIT(LOGITS), "the HDF5 file to write (needed)"},

@@ -15,6 +15,7 @@ static int open_slice(struct dinm_job *job, const size_t *first, size_t n_rows, 
     const struct dinm_rows rows = {.sequences = &longest, .n_sequences = 1, .n_rows = n_rows};
     TRY(dinm_slice_open(&job->slice, job->settings->model.path, first[stage], first[stage + 1],
                         err));
+    TRY(dinm_compute_use(&job->slice, job->way, job->grid.rank == 0, err));
     job->layers[0] = first[stage];
     job->layers[1] = first[stage + 1] - 1;
     dinm_stage_open(&job->stage, &job->slice, job->settings, job->grid.stages, job->grid.stage,
@@ -60,6 +61,7 @@ int dinm_job_open_model_all(struct dinm_job *job, const size_t *first, size_t n_
                             size_t n_rows, size_t n_keys, struct dinm_error *err)
 {
     int status = DINM_OK;
+    TRY(dinm_compute_agree_all(&job->grid, job->way, err));
     TRY(dinm_grid_cut_all(&job->grid, (int64_t)n_stages, err));
     TRY(dinm_agree_all(&job->grid, open_slice(job, first, n_rows, n_keys, err), err));
     TRY(cut_judge_all(job, err));

@@ -7,6 +7,7 @@
 #include "io/cases.h"
 #include "io/tokenizer.h"
 #include "model/slice.h"
+#include "pipeline/compute.h"
 #include "pipeline/generate.h"
 #include "pipeline/grid.h"
 #include "pipeline/journal.h"
@@ -31,6 +32,7 @@ struct dinm_job {
     struct dinm_questions questions;      /* owns; empty if not measured */
     struct dinm_tokenizer *tokenizer;     /* owns: the language model's */
     struct dinm_slice slice;              /* owns until the judge phase: this stage's layers */
+    const struct dinm_bf16_way *way;      /* of products in bf16; NULL: all in float32 */
     struct dinm_stage stage;              /* owns until then, too */
     struct dinm_generator generator;      /* owns until then, too */
     struct dinm_judge_model judge;        /* owns: whole, then this stage's layers */

@@ -115,6 +115,10 @@ static int digest_inputs(struct dinm_job *job, struct dinm_error *err)
     struct dinm_digests *d = &job->digests;
     struct dinm_details *details = &job->details;
     TRY(dinm_settings_digest(s, &d->settings, err));
+    if (job->way != NULL) { /* another way of computing, other bits */
+        d->settings = dinm_digest(job->way->name, strlen(job->way->name), d->settings);
+        TRY(dinm_details_add_setting(details, "products in bf16 by", job->way->name, err));
+    }
     TRY(dinm_settings_visit(s, add_setting, details, err));
     TRY(digest_model(details, "model", &job->slice.checkpoint, s->model.path, &d->model, err));
     TRY(digest_tokenizer(details, "tokenizer", s->model.path, &d->tokenizer, err));

@@ -356,7 +356,8 @@ void dinm_plan_fill_stage(const struct dinm_plan *plan, struct dinm_plan_stage *
     struct flow f = flow_of(plan);
     f.edited.positions += question_positions(plan, &f);
     double scratch =
-        (double)dinm_workspace_bytes(&job->slice.config, most_rows(plan, &f), most_keys(plan));
+        (double)dinm_workspace_bytes(&job->slice.config, most_rows(plan, &f), most_keys(plan)) +
+        (double)dinm_compute_bytes(job->way, &job->slice.config, s->last);
     for (int at = DINM_AT_LOCATE; at < DINM_AT_JUDGE; at++) {
         s->memory[at] = (struct dinm_plan_memory){.weights = weights_of(plan, s->first, s->last),
                                                   .activations = scratch};

@@ -11,7 +11,7 @@
 #include "io/status.h"
 #include "model/loss.h"
 
-enum dinm_compute { DINM_COMPUTE_F32 };
+enum dinm_compute { DINM_COMPUTE_F32, DINM_COMPUTE_BF16 };
 enum dinm_profile { DINM_PROFILE_PAPER, DINM_PROFILE_EASYEDIT };
 enum dinm_locate_when { DINM_LOCATE_EVERY, DINM_LOCATE_FIRST };
 enum dinm_padding { DINM_PAD_RIGHT, DINM_PAD_LEFT };

@@ -47,8 +47,7 @@
 
 /* Lists of choices, in the order of the enums in settings.h. */
 static const char *const profiles[] = {"paper", "easyedit", NULL};
-static const char *const computes[] = {"f32", NULL};
-static const char *const planned_computes[] = {"bf16", NULL};
+static const char *const computes[] = {"f32", "bf16", NULL};
 static const char *const judges[] = {"refusal", NULL};
 static const char *const paddings[] = {"right", "left", NULL};
 static const char *const whens[] = {"every", "first", NULL};
@@ -75,7 +74,9 @@ const struct dinm_setting dinm_settings_table[] = {
 
     PATH(model.path, NULL, "",
          "folder of the language model (Hugging Face: Llama, Mistral, Qwen2, GPT-2)"),
-    CHOICE(model.compute, computes, planned_computes, "f32", SAME, "arithmetic of the products"),
+    CHOICE(model.compute, computes, NULL, "f32", SAME,
+           "arithmetic of the products: f32; bf16: both factors rounded to bf16, sums in float32, "
+           "where the matrix is stored in bf16 (needs AMX, or oneDNN and AVX-512)"),
     PATH(judge.path, judges, "",
          "folder of the safety classifier (RoBERTa); or refusal: judge by phrases of refusal"),
     TEXT(judge.unsafe_label, DINM_KIND_TEXT, "", SAME,
