@@ -5,6 +5,7 @@
 # where root may start its daemons; they say so where not.
 # Usage: tests/run.sh                  everything
 #        tests/run.sh CTEST_ARGUMENT.. only the tests of the first build that these select
+#        tests/run.sh -LE 'faults|slurm'   without those that kill, starve and requeue for minutes
 kind=test preset=dev
 . "$(dirname "$0")/../jobs/build.sh"
 
