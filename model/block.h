@@ -26,12 +26,11 @@ struct dinm_workspace {
     float *rope;             /* [n_rows][d_head], see rope.h; with rotary positions */
     double *rates;           /* owns: [d_head / 2] */
     size_t n_rates;
-    float *normed;    /* [n_rows][d_model] */
-    float *sum;       /* [n_rows][d_model]: what is added to the residual */
-    float *h;         /* [n_rows][d_ff]: input of W_V */
-    float *attention; /* scratch, see attention.h */
-    struct dinm_attention_call
-        *calls; /* owns: [n_calls], one for each sequence, of a row at least */
+    float *normed;                     /* [n_rows][d_model] */
+    float *sum;                        /* [n_rows][d_model]: what is added to the residual */
+    float *h;                          /* [n_rows][d_ff]: input of W_V */
+    float *attention;                  /* scratch, see attention.h */
+    struct dinm_attention_call *calls; /* owns: [n_calls], for as many sequences */
     size_t n_calls;
 };
 

@@ -14,11 +14,13 @@
 #include "model/threads.h"
 
 enum {
-    PANEL = 64,     /* columns of y that share one widened block of W */
-    GROUP = 132,    /* rows that do; their part of x stays in a cache of 1 MiB */
-    TILE = 6,       /* rows that the fastest kernel takes at once */
-    COPY_ROWS = 25, /* from here on blocks are copied: W would be widened a fifth time */
-    PANELS = 16,    /* of a task, at most */
+    PANEL = 64,  /* columns of y that share one widened block of W */
+    GROUP = 132, /* rows that do; their part of x stays in a cache of 1 MiB */
+    TILE = 6,    /* rows that the fastest kernel takes at once */
+    /* From here on blocks are copied: a dot would widen W a fifth time, an axpy read it a third. */
+    COPY_ROWS = 25,
+    COPY_ROWS_AXPY = 13,
+    PANELS = 16, /* of a task, at most */
     TASKS_PER_THREAD = 3,
     FEW_TASKS_PER_THREAD = 8, /* with so few rows that W is only read */
     BLOCK = DINM_KERNEL_DEPTH,
@@ -81,18 +83,24 @@ static struct dinm_kernel_product part_at(const struct dinm_product *p, size_t f
     };
 }
 
+/* Whether W is read where it lies. */
+static bool takes_few(const struct dinm_product *p, size_t n_rows)
+{
+    return n_rows < (p->transposed ? COPY_ROWS : COPY_ROWS_AXPY);
+}
+
 /* Rows [first, first + n_rows) of columns [col, end). */
 static void multiply_task(const struct dinm_product *p, float *block, size_t first, size_t n_rows,
                           size_t col, size_t end)
 {
     const struct dinm_kernel *kernel = dinm_kernel();
 
-    if (n_rows < COPY_ROWS) {
+    if (takes_few(p, n_rows)) {
         const struct dinm_kernel_product part = part_at(p, first, n_rows, col, end - col);
 
         (p->transposed ? kernel->dot : kernel->axpy)(&part);
     }
-    for (size_t k = 0; n_rows >= COPY_ROWS && k < p->n_sum; k += BLOCK) {
+    for (size_t k = 0; !takes_few(p, n_rows) && k < p->n_sum; k += BLOCK) {
         for (size_t c = col; c < end; c += PANEL) {
             struct dinm_kernel_product part = part_at(p, first, n_rows, c, min(PANEL, end - c));
 
@@ -126,7 +134,7 @@ static void multiply_f32(const struct dinm_product *p)
     const size_t n_groups = (p->n_rows + GROUP - 1) / GROUP;
     const size_t even = n_groups > 0 ? (p->n_rows + n_groups - 1) / n_groups : 0;
     const size_t n_rows = (even + TILE - 1) / TILE * TILE;
-    const size_t n_each = p->n_rows < COPY_ROWS ? FEW_TASKS_PER_THREAD : TASKS_PER_THREAD;
+    const size_t n_each = takes_few(p, p->n_rows) ? FEW_TASKS_PER_THREAD : TASKS_PER_THREAD;
     const size_t share = n_panels * n_groups / (n_each * (size_t)omp_get_max_threads());
     const size_t width = PANEL * min(PANELS, share > 0 ? share : 1);
     const size_t n_across = (p->n_cols + width - 1) / width, n_tasks = n_across * n_groups;

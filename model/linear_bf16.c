@@ -136,15 +136,6 @@ void dinm_bf16_close(struct dinm_bf16 *bf16)
     free(bf16);
 }
 
-void dinm_bf16_put(float *y, const float *sums, const float *bias, size_t n_cols, bool add)
-{
-    for (size_t c = 0; c < n_cols; c++) {
-        const float sum = add ? y[c] + sums[c] : sums[c];
-
-        y[c] = bias != NULL ? sum + bias[c] : sum;
-    }
-}
-
 /* As many rows as are packed at once. */
 static void multiply_group(const struct dinm_product *p)
 {

@@ -78,8 +78,6 @@ void dinm_bf16_multiply(const struct dinm_product *p);
 
 /* For the ways. Most rows that are packed at once for such a product, a multiple of 64. */
 size_t dinm_bf16_most_rows(size_t n_sum, bool transposed);
-/* y: [n_cols] (+)= sums + bias (or NULL). */
-void dinm_bf16_put(float *y, const float *sums, const float *bias, size_t n_cols, bool add);
 
 /* Those that may exist in a build. */
 extern const struct dinm_bf16_way dinm_bf16_amx;    /* x86-64 */

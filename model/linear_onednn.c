@@ -334,6 +334,16 @@ static void pack(uint16_t *x, const struct dinm_product *p, size_t first)
     }
 }
 
+/* y: [n_cols] (+)= sums + bias (or NULL). */
+static void put(float *y, const float *sums, const float *bias, size_t n_cols, bool add)
+{
+    for (size_t c = 0; c < n_cols; c++) {
+        const float sum = add ? y[c] + sums[c] : sums[c];
+
+        y[c] = bias != NULL ? sum + bias[c] : sum;
+    }
+}
+
 static void multiply_panel(const struct state *s, const uint16_t *x, const struct dinm_product *p,
                            size_t c)
 {
@@ -355,8 +365,8 @@ static void multiply_panel(const struct state *s, const uint16_t *x, const struc
         n_rows = min(tiles[t], p->n_rows - r);
         run(me, f, t, x + r * ld_x(p->n_sum), (const uint16_t *)p->w->data + at);
         for (size_t i = 0; i < n_rows; i++) {
-            dinm_bf16_put(p->y + (r + i) * p->n_cols + c, me->sums + i * LD_Y,
-                          p->bias != NULL ? p->bias + c : NULL, n_cols, p->add);
+            put(p->y + (r + i) * p->n_cols + c, me->sums + i * LD_Y,
+                p->bias != NULL ? p->bias + c : NULL, n_cols, p->add);
         }
     }
 }

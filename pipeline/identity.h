@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include "io/status.h"
 
-/* "settings", "model", "tokenizer", "judge", "cases", "questions". */
+/* "settings", "model", "tokenizer", "judge", "cases", "questions", and how units are numbered. */
 struct dinm_journal_part {
     const char *name; /* borrows */
     uint64_t digest;

@@ -19,6 +19,10 @@
 enum dinm_phase { DINM_LOCATE, DINM_VANILLA, DINM_EDIT, DINM_JUDGE, DINM_REPORT, DINM_N_PHASES };
 extern const char *const dinm_phase_names[DINM_N_PHASES];
 
+/* Changes whenever the units of a phase get other numbers (2: prompts sorted by their bytes), so that
+ * an earlier program's journal is refused instead of misread. */
+enum { DINM_UNIT_NUMBERING = 2 };
+
 /* Records of one phase by unit: texts (JSON payloads) or NULL where not done. */
 struct dinm_records {
     char **payloads; /* owns: [n_units], NUL-terminated texts within `texts` */

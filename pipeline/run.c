@@ -62,8 +62,13 @@ static int open_journal_all(struct run *r, struct dinm_error *err)
 {
     const struct dinm_digests *d = &r->job.digests;
     const struct dinm_journal_part parts[] = {
-        {"settings", d->settings}, {"model", d->model}, {"tokenizer", d->tokenizer},
-        {"judge", d->judge},       {"cases", d->cases}, {"questions", d->questions}};
+        {"settings", d->settings},
+        {"model", d->model},
+        {"tokenizer", d->tokenizer},
+        {"judge", d->judge},
+        {"cases", d->cases},
+        {"questions", d->questions},
+        {"the program's numbering of units", DINM_UNIT_NUMBERING}};
     const struct dinm_identity id = {
         .parts = parts, .n_parts = sizeof parts / sizeof *parts, .details = &r->job.details};
     return dinm_journal_open_all(&r->job.journal, &r->job.grid, r->job.settings->run.out, &id,

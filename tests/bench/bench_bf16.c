@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include "bench.h"
 #include "model/linear_bf16.h"
 #include "model/random.h"
 
@@ -37,44 +37,12 @@ struct bench {
     dnnl_stream_t stream;
 };
 
-static double now_s(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void *room(size_t n, size_t size)
-{
-    void *p = aligned_alloc(64, (n * size + 63) / 64 * 64);
-
-    if (p == NULL) {
-        fprintf(stderr, "bench_bf16: no memory for %zu MiB\n", n * size >> 20);
-        exit(1);
-    }
-    return p;
-}
-
 static void check(dnnl_status_t failure)
 {
     if (failure != dnnl_success) {
         fprintf(stderr, "bench_bf16: oneDNN failed with status %d\n", (int)failure);
         exit(1);
     }
-}
-
-static int by_size(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(double *s)
-{
-    qsort(s, N_TURNS, sizeof *s, by_size);
-    return s[N_TURNS / 2];
 }
 
 /* A whole product of oneDNN's: y = x W^T, or dx = dy W. */
@@ -160,8 +128,8 @@ static void compare(struct bench *b, const struct dinm_bf16_way *way, const stru
         }
         theirs[i] = (now_s() - start) / (double)n_matrices;
     }
-    s[0] = median(ours);
-    s[1] = median(theirs);
+    s[0] = median(ours, N_TURNS);
+    s[1] = median(theirs, N_TURNS);
     alone_free(&alone);
     dinm_bf16_close(b->bf16);
 }

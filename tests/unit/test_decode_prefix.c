@@ -1,6 +1,6 @@
 /* Unit tests of pipeline/prefix.h and of decoding that reads equal beginnings once: the same
  * answers as without, and exactly so many rows less. */
-#include "reference.h"
+#include "edited_model.h"
 #include "faults.h"
 #include "pipeline/decode.h"
 #include "pipeline/prefix.h"
@@ -10,11 +10,7 @@ enum { N_POSITIONS = 48, N_REQUESTS = 70, N_EDITS = 2 };
 
 /* A small model, edited matrices for it, and prompts that begin like others. */
 struct world {
-    struct dinm_config config;
-    float *flat;
-    struct dinm_slice slice;
-    float *downs[N_EDITS];
-    struct dinm_edit edits[N_EDITS];
+    struct edited_model model;
     int32_t ids[N_REQUESTS][N_POSITIONS];
     struct dinm_request requests[N_REQUESTS];
     struct dinm_generator g;
@@ -29,7 +25,7 @@ static void make_prompt(struct world *w, size_t i, uint64_t seed)
     size_t like = pick(seed, 10 * i, i + 1), n = 1 + pick(seed, 10 * i + 1, N_POSITIONS);
     size_t n_like = 0;
 
-    fill_ids(w->ids[i], N_POSITIONS, &w->config, seed + 1000 * i);
+    fill_ids(w->ids[i], N_POSITIONS, &w->model.config, seed + 1000 * i);
     if (like < i) {
         n_like = pick(seed, 10 * i + 2, w->requests[like].n_ids + 1);
         n_like = i % 5 == 0 ? w->requests[like].n_ids : n_like;
@@ -47,22 +43,12 @@ static void make_prompt(struct world *w, size_t i, uint64_t seed)
 
 static void world_open(struct world *w, struct dinm_config config, uint64_t seed)
 {
-    *w = (struct world){.config = config};
-    w->config.n_positions = N_POSITIONS;
-    w->flat = random_flat(&w->config, 3);
-    w->slice = flat_slice(&w->config, w->flat);
-    for (size_t i = 0; i < N_EDITS; i++) {
-        w->downs[i] = normals(w->config.d_model * w->config.d_ff, 0.5, 70 + i);
-        w->edits[i] = (struct dinm_edit){.layer = i,
-                                         .down = {.data = w->downs[i],
-                                                  .dtype = DINM_F32,
-                                                  .n_out = w->config.d_model,
-                                                  .n_in = w->config.d_ff}};
-    }
+    *w = (struct world){0};
+    edited_model_open(&w->model, config, N_POSITIONS, N_EDITS);
     for (size_t i = 0; i < N_REQUESTS; i++) {
         make_prompt(w, i, seed);
     }
-    w->g = (struct dinm_generator){.config = &w->config,
+    w->g = (struct dinm_generator){.config = &w->model.config,
                                    .sampler = {.temperature = 1.3, .top_p = 1.0, .seed = 9},
                                    .max_sequences = 64,
                                    .max_rows = 1024};
@@ -71,23 +57,14 @@ static void world_open(struct world *w, struct dinm_config config, uint64_t seed
 static void world_close(struct world *w)
 {
     dinm_generator_close(&w->g);
-    dinm_slice_close(&w->slice);
-    for (size_t i = 0; i < N_EDITS; i++) {
-        free(w->downs[i]);
-    }
-    free(w->flat);
+    edited_model_close(&w->model);
 }
 
 static int stage_open(struct dinm_stage *stage, const struct world *w, struct dinm_error *err)
 {
-    int status = DINM_OK;
+    int status = edited_model_stage(stage, &w->model, err);
 
-    dinm_stage_open(stage, &w->slice, NULL, MPI_COMM_NULL, 0, 1, 0);
     stage->sampler = w->g.sampler;
-    for (size_t i = 0; i < N_EDITS; i++) {
-        TRY(dinm_stage_lend(stage, i + 1, &w->edits[i], err));
-    }
-out:
     return status;
 }
 
@@ -285,7 +262,7 @@ static void caches_stay_few(void **state)
 static void compare_bits(const struct world *w, size_t n, bool together)
 {
     enum { N = 30 };
-    const struct dinm_config *c = &w->config;
+    const struct dinm_config *c = &w->model.config;
     const size_t d = c->d_model, n_kv = c->n_layers * N_POSITIONS * c->n_kv_heads * c->d_head;
     struct dinm_kv kv[3];
     struct dinm_error err = {0};
@@ -298,16 +275,17 @@ static void compare_bits(const struct world *w, size_t n, bool together)
     fill_ids(ids, 2 * N, c, 77);
     memcpy(ids + N, ids, n * sizeof *ids);
     const struct dinm_sequence alone = {.n_rows = N, .kv = &kv[2]};
-    pass(&w->slice, logits, y, ids + N, &(struct dinm_rows){&alone, 1, N}, NULL);
+    pass(&w->model.slice, logits, y, ids + N, &(struct dinm_rows){&alone, 1, N}, NULL);
     kv[1].n_tokens = n;
     memmove(ids + N, ids + N + n, (N - n) * sizeof *ids);
     struct dinm_sequence both[2] = {{.n_rows = N, .kv = &kv[0]},
                                     {.n_rows = N - n, .kv = &kv[1], .from = &kv[0]}};
     if (together) {
-        pass(&w->slice, logits, x, ids, &(struct dinm_rows){both, 2, 2 * N - n}, NULL);
+        pass(&w->model.slice, logits, x, ids, &(struct dinm_rows){both, 2, 2 * N - n}, NULL);
     } else {
-        pass(&w->slice, logits, x, ids, &(struct dinm_rows){both, 1, N}, NULL);
-        pass(&w->slice, logits, x + N * d, ids + N, &(struct dinm_rows){both + 1, 1, N - n}, NULL);
+        pass(&w->model.slice, logits, x, ids, &(struct dinm_rows){both, 1, N}, NULL);
+        pass(&w->model.slice, logits, x + N * d, ids + N, &(struct dinm_rows){both + 1, 1, N - n},
+             NULL);
     }
     assert_same_bits(x + N * d, y + n * d, (N - n) * d);
     assert_same_bits(kv[1].k, kv[2].k, n_kv);
@@ -326,7 +304,7 @@ static void copied_positions_are_the_same_bits(void **state)
 
     (void)state;
     world_open(&w, small_config(false, 2), 8);
-    w.config.window = w.slice.config.window = 6;
+    w.model.config.window = w.model.slice.config.window = 6;
     for (size_t n = 1; n < 30; n++) {
         compare_bits(&w, n, false);
         compare_bits(&w, n, true);
