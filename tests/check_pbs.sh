@@ -39,9 +39,10 @@ EOF
 chmod +x "$work/bin"/*
 PATH=$work/bin:$PATH
 
+# So many steps that no machine is through within the second that the limit leaves.
 cat >"$work/job.json" <<EOF
 {"model": {"path": "$jobs/demo/model"}, "judge": {"path": "$jobs/demo/judge"},
- "cases": {"path": "$jobs/demo/cases.json"}, "edit": {"lr": 5e-3},
+ "cases": {"path": "$jobs/demo/cases.json"}, "edit": {"lr": 5e-3, "steps": 200},
  "generate": {"max_new_tokens": 60}, "run": {"batch": 4}}
 EOF
 sed 's/5e-3/2e-3/' "$work/job.json" >"$work/other.json"
