@@ -16,6 +16,7 @@
 
 struct dinm_deal_unit {
     size_t number;
+    size_t n_more;   /* units with the numbers behind it that go with it, places and costs included */
     size_t n_places; /* what it takes of a batch's room */
     double cost;
 };

@@ -84,26 +84,51 @@ static const struct dinm_phase_units *part_of(const struct dinm_phase_plan *plan
     return part == 0 ? &plan->units : &plan->beside;
 }
 
+/* Batches have as many units again that this many of them would be dealt evenly enough. */
+enum { ENOUGH = 8 };
+
+/* Most places of units that go together. */
+static size_t most_alike(const struct dinm_phase_plan *plan, size_t n_workers,
+                         const struct dinm_phase_units *u)
+{
+    size_t n_places = 0;
+    for (size_t part = 0; part < n_parts(plan); part++) {
+        n_places += part_of(plan, part)->n_units * places_of(part_of(plan, part));
+    }
+    size_t most = n_places / (ENOUGH * n_workers);
+    return most < u->n_alike ? most : u->n_alike;
+}
+
 /* Local. Lists the units of one phase that are to be done, behind the *n that are in `open`;
  * *n_before counts the places of those that need not. */
 static int list_open(struct loop *l, size_t part, struct dinm_deal_unit *open, size_t *n,
-                     size_t *n_before, struct dinm_error *err)
+                     size_t most, size_t *n_before, struct dinm_error *err)
 {
     int status = DINM_OK;
     const struct dinm_phase_units *u = part_of(l->plan, part);
-    const size_t number = part == 0 ? 0 : l->plan->units.n_units;
+    const size_t number = part == 0 ? 0 : l->plan->units.n_units, n_places = places_of(u);
+    struct dinm_deal_unit *last = NULL; /* holds the unit before, if that is open */
     TRY(dinm_journal_records(l->journal, u->phase, u->n_units, &l->known[part], err));
     for (size_t unit = 0; unit < u->n_units; unit++) {
         bool known = l->known[part].payloads[unit] != NULL;
         if (known && (u->again == NULL || !u->again[unit])) {
-            *n_before += places_of(u);
+            *n_before += n_places;
+            last = NULL;
             continue;
         }
+        const double cost = u->costs != NULL ? u->costs[unit] : 1.0;
         l->n_again += known;
-        open[*n] = (struct dinm_deal_unit){.number = number + unit,
-                                           .n_places = places_of(u),
-                                           .cost = u->costs != NULL ? u->costs[unit] : 1.0};
-        l->cost[part] += open[(*n)++].cost;
+        l->cost[part] += cost;
+        if (last != NULL && u->alike != NULL && u->alike[unit] &&
+            last->n_places + n_places <= most) {
+            last->n_more++;
+            last->n_places += n_places;
+            last->cost += cost;
+            continue;
+        }
+        last = &open[(*n)++];
+        *last =
+            (struct dinm_deal_unit){.number = number + unit, .n_places = n_places, .cost = cost};
     }
 out:
     return status;
@@ -121,7 +146,8 @@ static int loop_open(struct loop *l, const struct dinm_grid *grid, size_t *n_bef
                                              sizeof *open, "a list of units", err);
     TRY(open != NULL ? DINM_OK : DINM_FAILED);
     for (size_t part = 0; part < n_parts(plan); part++) {
-        TRY(list_open(l, part, open, &n, n_before, err));
+        size_t most = most_alike(plan, (size_t)n_workers, part_of(plan, part));
+        TRY(list_open(l, part, open, &n, most, n_before, err));
     }
     TRY(dinm_deal_make(&l->deal, open, n, plan->batch, (size_t)n_workers, plan->together, err));
 out:

@@ -42,6 +42,10 @@ struct dinm_phase_units {
     size_t n_units;
     const double *costs; /* borrows: [n_units], as far as known; NULL: one like the other */
     size_t n_places;     /* what one takes of a batch; 0 is 1 */
+    /* Borrows: [n_units] it goes with the one before it, as long as they take n_alike places at most
+     * and there is enough to be dealt evenly; NULL: each by itself. */
+    const bool *alike;
+    size_t n_alike;
     const bool *again;   /* borrows: [n_units] do these although they are journaled; NULL: none */
 };
 

@@ -167,6 +167,16 @@ static int compare_texts(const void *a, const void *b)
     return strcmp(x->prompt.text, y->prompt.text);
 }
 
+/* text has its first quarter in common with the one before it. */
+static bool begins_alike(const char *before, const char *text)
+{
+    size_t n = 0;
+    while (text[n] != '\0' && text[n] == before[n]) {
+        n++;
+    }
+    return 4 * n >= strlen(text);
+}
+
 /* Moves the texts in use from texts: [n_used] into the table, sorted. first: [n_prompts] */
 static int fill_table(struct dinm_prompt_table *table, const struct dinm_settings *s, char **texts,
                       const size_t *first, size_t n_inputs, struct dinm_error *err)
@@ -176,7 +186,8 @@ static int fill_table(struct dinm_prompt_table *table, const struct dinm_setting
     size_t *place = dinm_alloc(n, sizeof *place, "prompts", err);
     struct numbered *sorted = dinm_alloc(n, sizeof *sorted, "prompts", err);
     table->prompts = dinm_alloc(n, sizeof *table->prompts, "prompts", err);
-    TRY(place && sorted && table->prompts ? DINM_OK : DINM_FAILED);
+    table->alike = dinm_alloc(n, sizeof *table->alike, "prompts", err);
+    TRY(place && sorted && table->prompts && table->alike ? DINM_OK : DINM_FAILED);
     for (size_t i = 0; i < n; i++) {
         bool is_question = first[i] >= n_inputs;
         sorted[i].number = i;
@@ -188,6 +199,7 @@ static int fill_table(struct dinm_prompt_table *table, const struct dinm_setting
     qsort(sorted, n, sizeof *sorted, compare_texts);
     for (size_t i = 0; i < n; i++) {
         table->prompts[i] = sorted[i].prompt;
+        table->alike[i] = i > 0 && begins_alike(sorted[i - 1].prompt.text, sorted[i].prompt.text);
         place[sorted[i].number] = i;
     }
     for (size_t i = 0; i < table->n_used; i++) {
@@ -234,6 +246,7 @@ void dinm_prompt_table_free(struct dinm_prompt_table *table)
         free(table->prompts[i].text);
     }
     free(table->prompts);
+    free(table->alike);
     free(table->of_input);
     *table = (struct dinm_prompt_table){0};
 }

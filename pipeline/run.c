@@ -165,9 +165,14 @@ static int locate_all(struct run *r, struct dinm_error *err)
     return run_phase_all(r, plan, err);
 }
 
+/* As many of those that begin alike go together as a case has answers. */
 static struct dinm_phase_units vanilla_units(const struct run *r)
 {
-    return (struct dinm_phase_units){.phase = DINM_VANILLA, .n_units = r->job.prompts.n_prompts};
+    return (struct dinm_phase_units){
+        .phase = DINM_VANILLA,
+        .n_units = r->job.prompts.n_prompts,
+        .alike = r->job.settings->run.share_prefixes ? r->job.prompts.alike : NULL,
+        .n_alike = DINM_N_INPUTS};
 }
 
 /* A case is answered five times. */
