@@ -110,13 +110,6 @@ out:
     return status;
 }
 
-void dinm_hdf_share(const struct dinm_archive *a, hsize_t n, hsize_t *first, hsize_t *end)
-{
-    const hsize_t rank = (hsize_t)a->rank, size = (hsize_t)a->size;
-    *first = n / size * rank + (rank < n % size ? rank : n % size);
-    *end = *first + n / size + (rank < n % size);
-}
-
 /* Local. This rank's share of resid_post becomes NaN; it also finds a full disk at the start. */
 static int fill_share(struct dinm_archive *a, struct dinm_error *err)
 {
@@ -124,9 +117,10 @@ static int fill_share(struct dinm_archive *a, struct dinm_error *err)
     const size_t row_values = (a->n_layers + 1) * a->d_model;
     const size_t value_bytes = a->half ? 2 : 4;
     const hsize_t n_rows = a->offsets[2 * a->n_cases];
-    hsize_t row, end;
+    const hsize_t rank = (hsize_t)a->rank, size = (hsize_t)a->size;
+    hsize_t row = n_rows / size * rank + (rank < n_rows % size ? rank : n_rows % size);
+    hsize_t end = row + n_rows / size + (rank < n_rows % size);
     int status = DINM_OK;
-    dinm_hdf_share(a, n_rows, &row, &end);
     for (size_t i = 0; i < a->room_rows * row_values; i++) {
         dinm_narrow(a->room + i * value_bytes, a->half ? DINM_F16 : DINM_F32, &nan_value, 1);
     }
@@ -216,8 +210,11 @@ int dinm_archive_open_all(struct dinm_archive **out, const char *path, MPI_Comm 
     struct dinm_archive *a = NULL;
     *out = NULL;
     TRY(begin_all(&a, path, comm, plan, err));
-    TRY(dinm_hdf_agree_all(a->comm, dinm_hdf_check_file(path, dinm_archive_n_bytes(plan), err),
-                           err));
+    status = dinm_hdf_check_file(path, dinm_archive_n_bytes(plan), err);
+    if (status == DINM_OK && a->rank == 0 && plan->seal != NULL) {
+        status = dinm_archive_check_seal(plan->seal, path, err);
+    }
+    TRY(dinm_hdf_agree_all(a->comm, status, err));
     TRY(dinm_hdf_agree_all(a->comm, attach_all(a, path, plan, err), err));
     TRY(dinm_hdf_agree_all(a->comm, dinm_archive_verify(a, plan, err), err));
     *out = a;

@@ -26,6 +26,9 @@ struct dinm_archive_plan {
     const int64_t *n_tokens;                    /* [2 * n_cases] real tokens of each sample */
     const int32_t *tokens; /* full only: ids of all samples one after another */
     const char *model, *digest, *version, *settings; /* root attributes; settings is JSON */
+    /* Path of a small file that says how long the archive is and how all of it looks but the
+     * values of results: create_all writes it, open_all checks it on rank 0. NULL: none. */
+    const char *seal;
 };
 
 struct dinm_archive; /* opaque */
@@ -42,9 +45,13 @@ int dinm_archive_create_all(struct dinm_archive **out, const char *path, MPI_Com
 
 /* Local, any rank, any time. states: [n_layers + 1][n][d_model] float32; n = 1 unless full, then
  * the sample's n_tokens. Layers [first, last] of 0..n_layers may be a part: states then has
- * last - first + 1 planes. */
+ * last - first + 1 planes. The digest of what is stored is added to *digest: the sum over any parts
+ * is that of the whole. */
 int dinm_archive_write_hidden(struct dinm_archive *a, size_t sample, size_t first, size_t last,
-                              const float *states, struct dinm_error *err);
+                              const float *states, uint64_t *digest, struct dinm_error *err);
+/* Local. Adds the digest of all that is stored of a sample to *digest. Cost: it is read. */
+int dinm_archive_digest_hidden(struct dinm_archive *a, size_t sample, uint64_t *digest,
+                               struct dinm_error *err);
 /* distances: [n_layers] float32; layer: 0-based index into the model's layers. */
 int dinm_archive_write_distance(struct dinm_archive *a, size_t case_index, const float *distances,
                                 int32_t layer, struct dinm_error *err);
@@ -52,15 +59,17 @@ int dinm_archive_write_distance(struct dinm_archive *a, size_t case_index, const
 int dinm_archive_write_loss(struct dinm_archive *a, size_t case_index, const float *losses,
                             size_t n, struct dinm_error *err);
 
-/* Collective. Hidden states, distances and layers of all cases become those of the finished archive
- * `from`, which has the same cases and the same form of states; losses stay. Fails before anything
- * is written if the shapes differ. Cost: reads and writes all of them, every rank its share. */
-int dinm_archive_copy_states_all(struct dinm_archive *a, const char *from, struct dinm_error *err);
+/* Collective. The hidden states of cases [first_case, end_case), which are this rank's share,
+ * become those of the archive `from`: of the same cases, in the same form. seal: the file that was
+ * written about it; NULL: none. Fails before anything is written if it is damaged or has another
+ * shape. Cost: the share is read and written. */
+int dinm_archive_copy_hidden_all(struct dinm_archive *a, const char *from, const char *seal,
+                                 size_t first_case, size_t end_case, struct dinm_error *err);
 
 /* Collective. Flushes and closes; safe on NULL. Returns the same status on every rank. */
 int dinm_archive_close_all(struct dinm_archive **a, struct dinm_error *err);
 /* Collective. Opens a file made by create_all with an equal plan for more writing (resume);
- * DINM_FAILED if it is not that file. Checks the size and signature before HDF5 sees it. */
+ * DINM_FAILED if it is not that file. Checks size, signature and seal before HDF5 sees it. */
 int dinm_archive_open_all(struct dinm_archive **out, const char *path, MPI_Comm comm,
                           const struct dinm_archive_plan *plan, struct dinm_error *err);
 

@@ -266,12 +266,27 @@ out:
     return status;
 }
 
+/* The parts of the file that results are written to. */
+static int list_values(const struct dinm_builder *b, struct dinm_extents *values,
+                       struct dinm_error *err)
+{
+    static const char *const names[] = {"/locate/distance", "/locate/layer", "/edit/loss",
+                                        "/activations/resid_post"};
+    int status = DINM_OK;
+    for (size_t i = 0; i < sizeof names / sizeof *names - !b->plan->hidden; i++) {
+        TRY(dinm_extents_add(values, b->path, b->file, names[i], err));
+    }
+out:
+    return status;
+}
+
 int dinm_archive_build(const char *path, const struct dinm_archive_plan *plan,
                        struct dinm_error *err)
 {
     int status = DINM_OK;
     hid_t access = -1;
     size_t n = plan->n_cases;
+    struct dinm_extents values = {0};
     struct dinm_builder b = {
         .plan = plan,
         .path = path,
@@ -291,6 +306,9 @@ int dinm_archive_build(const char *path, const struct dinm_archive_plan *plan,
     HDF(access = dinm_hdf_file_access(), "make a property list");
     HDF(b.file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access), "create the file");
     TRY(put_all(&b, err));
+    if (plan->seal != NULL) {
+        TRY(list_values(&b, &values, err));
+    }
     HDF(H5Fflush(b.file, H5F_SCOPE_GLOBAL), "write the file");
 out:
     for (int i = 0; i < DINM_N_AXES; i++) {
@@ -300,5 +318,10 @@ out:
         status = dinm_hdf_fail(err, "close the file", path);
     }
     dinm_hdf_close(&access);
-    return status < 0 ? status : dinm_hdf_check_closed(path, err);
+    status = status < 0 ? status : dinm_hdf_check_closed(path, err);
+    if (status == DINM_OK && plan->seal != NULL) {
+        status = dinm_archive_seal(plan->seal, path, &values, err);
+    }
+    dinm_extents_free(&values);
+    return status;
 }

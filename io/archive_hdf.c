@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include "io/archive_hdf.h"
 #include "io/mem.h"
+
+enum { LEAST_FREE_BYTES = 64 << 10, MESSAGE_ROOM = 1024 };
 
 void dinm_hdf_quiet(void)
 {
@@ -18,8 +21,8 @@ static herr_t keep_innermost(unsigned n, const H5E_error2_t *entry, void *text)
 {
     if (n == 0 && entry->desc != NULL) {
         char *message = text;
-        strncpy(message, entry->desc, 255);
-        message[255] = '\0';
+        strncpy(message, entry->desc, MESSAGE_ROOM - 1);
+        message[MESSAGE_ROOM - 1] = '\0';
     }
     return 0;
 }
@@ -32,13 +35,43 @@ bool dinm_archive_has_failed(void)
     return failed;
 }
 
+/* "file write failed: time = T, filename = 'F', ..., error message = 'REASON', buf = 0x1, ..."
+ * becomes "file write failed: REASON". */
+static void shorten(char *message)
+{
+    static const char mark[] = "error message = '";
+    char *colon = strchr(message, ':'), *reason = strstr(message, mark);
+    if (colon != NULL && reason != NULL && colon < reason) {
+        reason += strlen(mark);
+        size_t n = strcspn(reason, "'");
+        memmove(colon + 2, reason, n);
+        colon[2 + n] = '\0';
+    }
+}
+
+/* HDF5 over MPI does not tell why a write failed. Whether the file system of the file has less room
+ * than any write of ours needs. */
+static bool is_disk_full(const char *path)
+{
+    struct statvfs info;
+    const char *slash = strrchr(path, '/');
+    char *folder = slash == NULL ? dinm_copy_text(".", 1, NULL)
+                                 : dinm_copy_text(path, (size_t)(slash - path) + 1, NULL);
+    bool full = folder != NULL && statvfs(folder, &info) == 0 &&
+                (uint64_t)info.f_bavail * info.f_frsize < LEAST_FREE_BYTES;
+    free(folder);
+    return full;
+}
+
 int dinm_hdf_fail(struct dinm_error *err, const char *what, const char *path)
 {
     failed = true;
-    char message[256] = "no reason given";
+    char message[MESSAGE_ROOM] = "no reason given";
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, message);
     H5Eclear2(H5E_DEFAULT);
-    return dinm_fail(err, DINM_FAILED, "%s: cannot %s: HDF5 says \"%s\"", path, what, message);
+    shorten(message);
+    return dinm_fail(err, DINM_FAILED, "%s: cannot %s: %sHDF5 says \"%s\"", path, what,
+                     is_disk_full(path) ? "No space left on device; " : "", message);
 }
 
 void dinm_hdf_close(hid_t *id)
@@ -52,9 +85,10 @@ void dinm_hdf_close(hid_t *id)
 
 int dinm_hdf_check_closed(const char *path, struct dinm_error *err)
 {
-    return unclosed ? dinm_fail(err, DINM_FAILED,
-                                "%s: HDF5 could not write all of it: the disk may be full", path)
-                    : DINM_OK;
+    return unclosed
+               ? dinm_fail(err, DINM_FAILED, "%s: HDF5 could not write all of it: %s", path,
+                           is_disk_full(path) ? "No space left on device" : "the disk may be full")
+               : DINM_OK;
 }
 
 hid_t dinm_hdf_float_type(bool half)

@@ -41,9 +41,6 @@ enum {
  * it. Cost: one reduction, and on failure a second one and a broadcast. */
 int dinm_hdf_agree_all(MPI_Comm comm, int status, struct dinm_error *err);
 
-/* This rank's share [*first, *end) of n rows. */
-void dinm_hdf_share(const struct dinm_archive *a, hsize_t n, hsize_t *first, hsize_t *end);
-
 /* HDF5 prints nothing by itself from here on. Called by every public function. */
 void dinm_hdf_quiet(void);
 /* "<path>: cannot <what>: <HDF5's innermost message>"; DINM_FAILED. Empties HDF5's error stack. */
@@ -91,9 +88,29 @@ int dinm_hdf_check_file(const char *path, uint64_t n_bytes, struct dinm_error *e
 hsize_t dinm_archive_n_rows(const struct dinm_archive_plan *plan);
 /* Bytes of the values in the file; the file has at least these. */
 uint64_t dinm_archive_n_bytes(const struct dinm_archive_plan *plan);
-/* Local. Makes the complete file but the values of resid_post. */
+/* Local. Makes the complete file but the values of resid_post, and its seal where the plan names
+ * one. */
 int dinm_archive_build(const char *path, const struct dinm_archive_plan *plan,
                        struct dinm_error *err);
+
+/* Bytes [begin, end) of a file. Begins zeroed. */
+struct dinm_extent {
+    uint64_t begin, end;
+};
+struct dinm_extents {
+    struct dinm_extent *items; /* owns: [n] */
+    size_t n, capacity;
+};
+void dinm_extents_free(struct dinm_extents *e);
+/* Where the values of a dataset lie. Cost: one look-up per chunk. */
+int dinm_extents_add(struct dinm_extents *e, const char *path, hid_t file, const char *name,
+                     struct dinm_error *err);
+/* Local. Writes the file `seal` about the archive at `path`, which is closed; `values` are the
+ * bytes that may change, and are sorted. Cost: all other bytes are read. */
+int dinm_archive_seal(const char *seal, const char *path, struct dinm_extents *values,
+                      struct dinm_error *err);
+/* Local. The file is as long and has the structure that the seal says. Knows no HDF5. Same cost. */
+int dinm_archive_check_seal(const char *seal, const char *path, struct dinm_error *err);
 
 /* Local. The open file is the one that create_all makes from this plan. */
 int dinm_archive_verify(const struct dinm_archive *a, const struct dinm_archive_plan *p,

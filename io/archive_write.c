@@ -2,6 +2,7 @@
 #include <string.h>
 #include "io/archive_hdf.h"
 #include "io/dtype.h"
+#include "io/file.h"
 
 static int check_index(const struct dinm_archive *a, const char *what, size_t i, size_t n,
                        struct dinm_error *err)
@@ -33,8 +34,42 @@ out:
     return status;
 }
 
+/* Digest of n rows from first_row on, layers [first, last], in a->room. Every row of every layer
+ * has its own, seeded with its place in the dataset, so that they may be added up in any order. */
+static uint64_t digest_block(const struct dinm_archive *a, hsize_t first_row, size_t n,
+                             size_t first, size_t last)
+{
+    const size_t n_planes = last - first + 1;
+    const size_t plane_bytes = a->d_model * dinm_dtype_size(a->half ? DINM_F16 : DINM_F32);
+    uint64_t sum = 0;
+    for (size_t row = 0; row < n; row++) {
+        for (size_t plane = 0; plane < n_planes; plane++) {
+            uint64_t place = (first_row + row) * (a->n_layers + 1) + first + plane;
+            sum +=
+                dinm_digest(a->room + (row * n_planes + plane) * plane_bytes, plane_bytes, place);
+        }
+    }
+    return sum;
+}
+
+int dinm_archive_digest_hidden(struct dinm_archive *a, size_t sample, uint64_t *digest,
+                               struct dinm_error *err)
+{
+    int status = DINM_OK;
+    dinm_hdf_quiet();
+    TRY(check_index(a, "sample", sample, 2 * a->n_cases, err));
+    for (hsize_t row = a->offsets[sample]; row < a->offsets[sample + 1]; row += a->room_rows) {
+        const hsize_t left = a->offsets[sample + 1] - row;
+        const size_t n = left < a->room_rows ? (size_t)left : a->room_rows;
+        TRY(dinm_hdf_read_rows(a->hidden, a->path, a->float_type, row, n, a->room, err));
+        *digest += digest_block(a, row, n, 0, a->n_layers);
+    }
+out:
+    return status;
+}
+
 int dinm_archive_write_hidden(struct dinm_archive *a, size_t sample, size_t first, size_t last,
-                              const float *states, struct dinm_error *err)
+                              const float *states, uint64_t *digest, struct dinm_error *err)
 {
     int status = DINM_OK;
     const size_t d = a->d_model, n_planes = last - first + 1;
@@ -57,6 +92,7 @@ int dinm_archive_write_hidden(struct dinm_archive *a, size_t sample, size_t firs
                             states + (plane * n_rows + done + row) * d, d);
             }
         }
+        *digest += digest_block(a, a->offsets[sample] + done, n, first, last);
         TRY(write_block(a, a->offsets[sample] + done, n, first, last, err));
     }
 out:

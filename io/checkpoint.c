@@ -237,20 +237,6 @@ const struct dinm_tensor *dinm_checkpoint_find(const struct dinm_checkpoint *c, 
     return NULL;
 }
 
-int dinm_checkpoint_digest(const struct dinm_checkpoint *c, uint64_t *digest,
-                           struct dinm_error *err)
-{
-    uint64_t all = 0;
-    int status = DINM_OK;
-
-    for (size_t i = 0; i < c->n_files; i++) {
-        TRY(dinm_file_digest_seeded(c->paths[i], all, &all, err));
-    }
-    *digest = all;
-out:
-    return status;
-}
-
 void dinm_checkpoint_close(struct dinm_checkpoint *c)
 {
     if (c == NULL) {

@@ -197,14 +197,8 @@ char *dinm_path_join(const char *folder, const char *name, struct dinm_error *er
     return path.data;
 }
 
-int dinm_file_digest(const char *path, uint64_t *digest, struct dinm_error *err)
-{
-    return dinm_file_digest_seeded(path, 0, digest, err);
-}
-
 /* Read, not mapped: pages that were only looked at once must not count as ours. */
-int dinm_file_digest_seeded(const char *path, uint64_t seed, uint64_t *digest,
-                            struct dinm_error *err)
+int dinm_file_digest(const char *path, uint64_t *digest, struct dinm_error *err)
 {
     int status = DINM_OK;
     int fd = -1;
@@ -213,7 +207,7 @@ int dinm_file_digest_seeded(const char *path, uint64_t seed, uint64_t *digest,
     unsigned char *bytes = dinm_alloc(DIGEST_BYTES, 1, "a file's digest", err);
 
     TRY(bytes != NULL ? DINM_OK : DINM_FAILED);
-    TRY(state != NULL && XXH64_reset(state, seed) != XXH_ERROR
+    TRY(state != NULL && XXH64_reset(state, 0) != XXH_ERROR
             ? DINM_OK
             : dinm_fail(err, DINM_FAILED, "not enough memory for the digest of %s", path));
     fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -58,9 +58,6 @@ char *dinm_path_join(const char *folder, const char *name, struct dinm_error *er
 /* XXH64 of a file's bytes (all of them; what `xxhsum` prints), for digests in results and resume
  * checks. */
 int dinm_file_digest(const char *path, uint64_t *digest, struct dinm_error *err);
-/* The same from another seed than 0, such as an earlier file's digest. */
-int dinm_file_digest_seeded(const char *path, uint64_t seed, uint64_t *digest,
-                            struct dinm_error *err);
 uint64_t dinm_digest(const void *bytes, size_t n_bytes, uint64_t seed);
 
 #endif

@@ -67,10 +67,6 @@ struct dinm_checkpoint {
 int dinm_checkpoint_open(struct dinm_checkpoint *c, const char *folder, struct dinm_error *err);
 /* NULL if no file has it. */
 const struct dinm_tensor *dinm_checkpoint_find(const struct dinm_checkpoint *c, const char *name);
-/* Digest of all tensor files' bytes (of one file: its XXH64). Reads the files
- * once, not through the mapping, whose pages stay untouched. */
-int dinm_checkpoint_digest(const struct dinm_checkpoint *c, uint64_t *digest,
-                           struct dinm_error *err);
 void dinm_checkpoint_close(struct dinm_checkpoint *c);
 
 #endif

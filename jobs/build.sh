@@ -12,30 +12,36 @@ python3-numpy python3-h5py python3-torch iproute2 procps munge slurmctld slurmd 
 slurm-wlm-basic-plugins shellcheck"
 fi
 
+# The build does without: model.compute=bf16 on processors without AMX.
+optional="libdnnl-dev"
+
 say() { printf '%s\n' "$*" >&2; }
 
-missing=""
-if command -v dpkg-query >/dev/null 2>&1; then
-    for package in $packages; do
+# Those of its arguments that are not installed.
+not_installed() {
+    command -v dpkg-query >/dev/null 2>&1 || return 0
+    for package in "$@"; do
         state=$(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null || true)
-        case $state in ii*) ;; *) missing="$missing $package" ;; esac
+        case $state in ii*) ;; *) printf ' %s' "$package" ;; esac
     done
-fi
-if [ -n "$missing" ]; then
-    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
-        say "installing:$missing"
-        log=$(mktemp)
-        if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-            --no-install-recommends $missing; } >"$log" 2>&1; then
-            tail -n 20 "$log" >&2
-            say "the packages could not be installed; try: apt-get install$missing"
-            exit 1
-        fi
-        rm -f "$log"
-    else
-        say "these Debian packages are missing; ask an administrator for: apt-get install$missing"
-        exit 1
+}
+missing=$(not_installed $packages)
+absent=$(not_installed $optional)
+if [ -n "$missing$absent" ] && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
+    say "installing:$missing$absent"
+    log=$(mktemp)
+    if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+        --no-install-recommends $missing$absent; } >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        say "the packages could not be installed; try: apt-get install$missing$absent"
+        [ -z "$missing" ] || exit 1
     fi
+    rm -f "$log"
+elif [ -n "$missing" ]; then
+    say "these Debian packages are missing; ask an administrator for: apt-get install$missing$absent"
+    exit 1
+elif [ -n "$absent" ]; then
+    say "going on without:$absent (optional: model.compute=bf16 on processors without AMX)"
 fi
 for tool in gcc cmake ninja pkg-config mpirun; do
     command -v "$tool" >/dev/null 2>&1 || { say "$tool was not found in PATH"; exit 1; }

@@ -65,6 +65,18 @@ static struct dinm_attention attention_of(const struct dinm_block_call *call,
     };
 }
 
+/* The layer's keys and values of the positions that the sequence has in common with another. */
+static void copy_beginning(const struct dinm_block_call *call, const struct dinm_sequence *s)
+{
+    const struct dinm_config *c = call->config;
+    const size_t d_kv = c->n_kv_heads * c->d_head;
+    const size_t to = call->kv_layer * s->kv->capacity * d_kv;
+    const size_t from = call->kv_layer * s->from->capacity * d_kv;
+
+    memcpy(s->kv->k + to, s->from->k + from, s->kv->n_tokens * d_kv * sizeof *s->kv->k);
+    memcpy(s->kv->v + to, s->from->v + from, s->kv->n_tokens * d_kv * sizeof *s->kv->v);
+}
+
 /* Each sequence attends to its own keys: those of its rows, or those in its cache once its rows'
  * keys are behind them. */
 static void attend(const struct dinm_block_call *call, struct dinm_block *b)
@@ -81,6 +93,9 @@ static void attend(const struct dinm_block_call *call, struct dinm_block *b)
             const size_t layer = call->kv_layer * s->kv->capacity * d_kv;
             const size_t behind = layer + s->kv->n_tokens * d_kv;
 
+            if (s->from != NULL) {
+                copy_beginning(call, s);
+            }
             memcpy(s->kv->k + behind, k, s->n_rows * d_kv * sizeof *k);
             memcpy(s->kv->v + behind, v, s->n_rows * d_kv * sizeof *v);
             k = s->kv->k + layer;

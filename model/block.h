@@ -30,7 +30,7 @@ struct dinm_workspace {
     float *sum;                        /* [n_rows][d_model]: what is added to the residual */
     float *h;                          /* [n_rows][d_ff]: input of W_V */
     float *attention;                  /* scratch, see attention.h */
-    struct dinm_attention_call *calls; /* owns: [n_calls], one for each sequence */
+    struct dinm_attention_call *calls; /* owns: [n_calls], for as many sequences */
     size_t n_calls;
 };
 

@@ -10,30 +10,21 @@
 #include <omp.h>
 #include <stdbool.h>
 #include "model/kernel.h"
+#include "model/linear_bf16.h"
 #include "model/threads.h"
 
 enum {
-    PANEL = 64,     /* columns of y that share one widened block of W */
-    GROUP = 132,    /* rows that do; their part of x stays in a cache of 1 MiB */
-    TILE = 6,       /* rows that the fastest kernel takes at once */
-    COPY_ROWS = 25, /* from here on blocks are copied: W would be widened a fifth time */
-    PANELS = 16,    /* of a task, at most */
+    PANEL = 64,  /* columns of y that share one widened block of W */
+    GROUP = 132, /* rows that do; their part of x stays in a cache of 1 MiB */
+    TILE = 6,    /* rows that the fastest kernel takes at once */
+    /* From here on blocks are copied: a dot would widen W a fifth time, an axpy read it a third. */
+    COPY_ROWS = 25,
+    COPY_ROWS_AXPY = 13,
+    PANELS = 16, /* of a task, at most */
     TASKS_PER_THREAD = 3,
     FEW_TASKS_PER_THREAD = 8, /* with so few rows that W is only read */
     BLOCK = DINM_KERNEL_DEPTH,
     SPACING = BLOCK + 16, /* not a power of two, which would crowd a few sets of the cache */
-};
-
-/* y = x B (+ y), B = W^T (forward) or W (gradient of the input); the other way round for a matrix
- * stored by input. */
-struct product {
-    float *y;                    /* [n_rows][n_cols] */
-    const float *x;              /* [n_rows][n_sum] */
-    const struct dinm_matrix *w; /* stored [n_cols][n_sum] if transposed, else [n_sum][n_cols] */
-    const float *bias;           /* [n_cols] or NULL */
-    size_t n_rows, n_cols, n_sum;
-    bool transposed;
-    bool add; /* to what is in y */
 };
 
 static size_t min(size_t a, size_t b)
@@ -54,7 +45,7 @@ static const void *element(const struct dinm_matrix *w, size_t row, size_t col)
 }
 
 /* The terms [k, k + part->n_sum) of a part whose w lies in W itself, through a widened copy. */
-static void multiply_copy(const struct product *p, const struct dinm_kernel *kernel,
+static void multiply_copy(const struct dinm_product *p, const struct dinm_kernel *kernel,
                           struct dinm_kernel_product part, float *block, size_t col, size_t k)
 {
     const size_t n_stored = p->transposed ? part.n_cols : part.n_sum;
@@ -73,7 +64,7 @@ static void multiply_copy(const struct product *p, const struct dinm_kernel *ker
 }
 
 /* The product's columns [col, col + n_cols), rows [first, first + n_rows), all terms. */
-static struct dinm_kernel_product part_at(const struct product *p, size_t first, size_t n_rows,
+static struct dinm_kernel_product part_at(const struct dinm_product *p, size_t first, size_t n_rows,
                                           size_t col, size_t n_cols)
 {
     return (struct dinm_kernel_product){
@@ -92,18 +83,24 @@ static struct dinm_kernel_product part_at(const struct product *p, size_t first,
     };
 }
 
+/* Whether W is read where it lies. */
+static bool takes_few(const struct dinm_product *p, size_t n_rows)
+{
+    return n_rows < (p->transposed ? COPY_ROWS : COPY_ROWS_AXPY);
+}
+
 /* Rows [first, first + n_rows) of columns [col, end). */
-static void multiply_task(const struct product *p, float *block, size_t first, size_t n_rows,
+static void multiply_task(const struct dinm_product *p, float *block, size_t first, size_t n_rows,
                           size_t col, size_t end)
 {
     const struct dinm_kernel *kernel = dinm_kernel();
 
-    if (n_rows < COPY_ROWS) {
+    if (takes_few(p, n_rows)) {
         const struct dinm_kernel_product part = part_at(p, first, n_rows, col, end - col);
 
         (p->transposed ? kernel->dot : kernel->axpy)(&part);
     }
-    for (size_t k = 0; n_rows >= COPY_ROWS && k < p->n_sum; k += BLOCK) {
+    for (size_t k = 0; !takes_few(p, n_rows) && k < p->n_sum; k += BLOCK) {
         for (size_t c = col; c < end; c += PANEL) {
             struct dinm_kernel_product part = part_at(p, first, n_rows, c, min(PANEL, end - c));
 
@@ -131,13 +128,13 @@ static void multiply_task(const struct product *p, float *block, size_t first, s
 
 /* Rows in even groups; columns in as few tasks as keep the threads evenly busy, since the panels of
  * a task find its rows of x in the cache. */
-static void multiply(const struct product *p)
+static void multiply_f32(const struct dinm_product *p)
 {
     const size_t n_panels = (p->n_cols + PANEL - 1) / PANEL;
     const size_t n_groups = (p->n_rows + GROUP - 1) / GROUP;
     const size_t even = n_groups > 0 ? (p->n_rows + n_groups - 1) / n_groups : 0;
     const size_t n_rows = (even + TILE - 1) / TILE * TILE;
-    const size_t n_each = p->n_rows < COPY_ROWS ? FEW_TASKS_PER_THREAD : TASKS_PER_THREAD;
+    const size_t n_each = takes_few(p, p->n_rows) ? FEW_TASKS_PER_THREAD : TASKS_PER_THREAD;
     const size_t share = n_panels * n_groups / (n_each * (size_t)omp_get_max_threads());
     const size_t width = PANEL * min(PANELS, share > 0 ? share : 1);
     const size_t n_across = (p->n_cols + width - 1) / width, n_tasks = n_across * n_groups;
@@ -160,32 +157,37 @@ static void multiply(const struct product *p)
     dinm_threads_end(n_threads);
 }
 
+static void multiply(const struct dinm_product *p)
+{
+    (p->w->bf16 != NULL && p->w->dtype == DINM_BF16 ? dinm_bf16_multiply : multiply_f32)(p);
+}
+
 void dinm_linear(float *y, const float *x, const struct dinm_matrix *w, const float *bias,
                  size_t n_rows)
 {
     /* Y = X W^T + b */
-    multiply(&(struct product){.y = y,
-                               .x = x,
-                               .w = w,
-                               .bias = bias,
-                               .n_rows = n_rows,
-                               .n_cols = w->n_out,
-                               .n_sum = w->n_in,
-                               .transposed = !w->by_input});
+    multiply(&(struct dinm_product){.y = y,
+                                    .x = x,
+                                    .w = w,
+                                    .bias = bias,
+                                    .n_rows = n_rows,
+                                    .n_cols = w->n_out,
+                                    .n_sum = w->n_in,
+                                    .transposed = !w->by_input});
 }
 
 void dinm_linear_backward_input(float *dx, const float *dy, const struct dinm_matrix *w,
                                 size_t n_rows, int add)
 {
     /* dX = dY W */
-    multiply(&(struct product){.y = dx,
-                               .x = dy,
-                               .w = w,
-                               .n_rows = n_rows,
-                               .n_cols = w->n_in,
-                               .n_sum = w->n_out,
-                               .transposed = w->by_input,
-                               .add = add != 0});
+    multiply(&(struct dinm_product){.y = dx,
+                                    .x = dy,
+                                    .w = w,
+                                    .n_rows = n_rows,
+                                    .n_cols = w->n_in,
+                                    .n_sum = w->n_out,
+                                    .transposed = w->by_input,
+                                    .add = add != 0});
 }
 
 void dinm_linear_backward_weight(float *dw, const float *dy, const float *x, size_t n_rows,

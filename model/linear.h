@@ -1,9 +1,9 @@
 /* Products with weight matrices: y = x W^T + b and its gradients.
  *
- * Weights stay in their stored dtype; activations and sums are float32. A row of y depends on its
- * own row of x alone, bit for bit: neither the number of rows, nor the row's place among them, nor
- * the number of threads changes it (rows are cut into fixed tiles, columns into fixed panels; W is
- * widened panel by panel into a cache-sized buffer; each tile is one cblas_sgemm). */
+ * Weights stay in their stored dtype; activations and sums are float32; products are so, too,
+ * unless the matrix says otherwise (model/linear_bf16.h). A row of y depends on its own row of x
+ * alone, bit for bit: neither the number of rows, nor the row's place among them, nor the number of
+ * threads changes it, since the kernels (model/kernel.h) fix the order of every sum. */
 #ifndef DINM_MODEL_LINEAR_H
 #define DINM_MODEL_LINEAR_H
 
@@ -18,7 +18,8 @@ struct dinm_matrix {
     enum dinm_dtype dtype;
     size_t n_out, n_in;
     bool by_input;
-    size_t stride; /* elements from one stored row to the next; 0: the rows touch */
+    size_t stride;          /* elements from one stored row to the next; 0: the rows touch */
+    struct dinm_bf16 *bf16; /* borrows; NULL: products in float32. Without effect on other dtypes */
 };
 
 /* y: [n_rows][n_out] float32, x: [n_rows][n_in] float32, bias: [n_out] or NULL. y must not overlap

@@ -11,15 +11,19 @@ enum { PARALLEL_FROM = 1 << 14, LANES = 8 };
 static double sum_of(const float *x, double mean, int power, size_t d)
 {
     double lanes[LANES] = {0.0}, sum = 0.0;
+    size_t i = 0;
 
-    for (size_t i = 0; i < d; i += LANES) {
-        const size_t n = d - i < LANES ? d - i : LANES;
-
-        for (size_t l = 0; l < n; l++) {
+    for (; d - i >= LANES; i += LANES) {
+        for (size_t l = 0; l < LANES; l++) {
             const double v = (double)x[i + l] - mean;
 
             lanes[l] += power == 1 ? v : v * v;
         }
+    }
+    for (size_t l = 0; l < d - i; l++) {
+        const double v = (double)x[i + l] - mean;
+
+        lanes[l] += power == 1 ? v : v * v;
     }
     for (size_t l = 0; l < LANES; l++) {
         sum += lanes[l];

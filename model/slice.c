@@ -1,8 +1,11 @@
 /* A run of consecutive decoder layers. */
 #include "model/slice.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include "io/mem.h"
 #include "model/block.h"
+#include "model/linear_bf16.h"
 #include "model/norm.h"
 
 int dinm_slice_open(struct dinm_slice *slice, const char *folder, size_t first, size_t last,
@@ -27,9 +30,41 @@ void dinm_slice_close(struct dinm_slice *slice)
     if (slice == NULL) {
         return;
     }
+    dinm_bf16_close(slice->bf16);
     dinm_weights_free(&slice->weights);
     dinm_checkpoint_close(&slice->checkpoint);
     *slice = (struct dinm_slice){0};
+}
+
+int dinm_slice_use_bf16(struct dinm_slice *slice, const struct dinm_bf16_way *way, size_t *n_others,
+                        struct dinm_error *err)
+{
+    enum { OF_A_LAYER = 7 };
+    struct dinm_weights *w = &slice->weights;
+    const size_t n_layers = w->last - w->first;
+    struct dinm_matrix **all =
+        dinm_alloc(OF_A_LAYER * n_layers + 1, sizeof *all, "the model's matrices", err);
+    size_t n = 0;
+    int status = DINM_OK;
+
+    TRY(all != NULL ? DINM_OK : DINM_FAILED);
+    for (size_t l = 0; l < n_layers; l++) {
+        struct dinm_layer_weights *layer = &w->layers[l];
+        struct dinm_matrix *const own[OF_A_LAYER] = {
+            &layer->q, &layer->k, &layer->v, &layer->o, &layer->gate, &layer->up, &layer->down};
+
+        memcpy(all + n, own, sizeof own);
+        n += OF_A_LAYER;
+    }
+    all[n++] = &w->head;
+    *n_others = 0;
+    for (size_t i = 0; i < n; i++) {
+        *n_others += all[i]->data != NULL && all[i]->dtype != DINM_BF16;
+    }
+    TRY(dinm_bf16_open(&slice->bf16, way, all, n, err));
+out:
+    free(all);
+    return status;
 }
 
 /* Row `index` of a table: [..][n_in], widened. */

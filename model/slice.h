@@ -25,6 +25,9 @@ struct dinm_edit {
 struct dinm_sequence {
     size_t n_rows;
     struct dinm_kv *kv; /* borrows; rows continue at kv->n_tokens. NULL: start at 0, no cache */
+    /* borrows; NULL, or: the first kv->n_tokens positions are copied from there as each layer runs.
+     * Where these are read by the same call, that sequence comes earlier. */
+    const struct dinm_kv *from;
     const struct dinm_edit *edit; /* borrows; NULL: the model's own weights */
     size_t key_first,
         key_last; /* padding mask as in attention.h; 0, 0: no padding. Without kv only */
@@ -71,11 +74,18 @@ struct dinm_slice {
     struct dinm_config config;
     struct dinm_weights weights;       /* owns */
     struct dinm_checkpoint checkpoint; /* owns the mapping that weights borrows from */
+    struct dinm_bf16 *bf16;            /* owns; NULL: products in float32 */
 };
 /* Opens layers [first, last) of a model folder; last = 0 means all. */
 int dinm_slice_open(struct dinm_slice *slice, const char *folder, size_t first, size_t last,
                     struct dinm_error *err);
 void dinm_slice_close(struct dinm_slice *slice);
+/* From now on products with matrices that are stored in bf16 are computed in bf16, `way` as in
+ * linear_bf16.h, with as many threads as are set now. n_others: matrices that are stored otherwise,
+ * whose products stay in float32. */
+struct dinm_bf16_way;
+int dinm_slice_use_bf16(struct dinm_slice *slice, const struct dinm_bf16_way *way, size_t *n_others,
+                        struct dinm_error *err);
 
 /* x: [n_rows][d_model] = embedding of ids: [n_rows], and of the rows' positions where the model has
  * learned ones. Ids must lie within n_vocab, positions within n_positions. */

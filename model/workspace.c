@@ -101,8 +101,8 @@ int dinm_workspace_reserve(struct dinm_workspace **ws, const struct dinm_config 
                   sizeof *(*ws)->positions, what, err));
     TRY(dinm_grow((void **)&(*ws)->rates, &(*ws)->n_rates, config->d_head / 2, sizeof *(*ws)->rates,
                   what, err));
-    TRY(dinm_grow((void **)&(*ws)->calls, &(*ws)->n_calls, rows->n_sequences, sizeof *(*ws)->calls,
-                  what, err));
+    TRY(dinm_grow((void **)&(*ws)->calls, &(*ws)->n_calls, sizes.n_rows, sizeof *(*ws)->calls, what,
+                  err));
     dinm_rope_rates((*ws)->rates, config->rope_theta, &config->rope_scaling, config->d_head);
     (*ws)->n_rows = sizes.n_rows;
     (*ws)->n_keys = sizes.n_keys;

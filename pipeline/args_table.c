@@ -9,7 +9,8 @@
 
 const struct dinm_option dinm_options[] = {
     {"--model", "DIR", "model.path", BIT(RUN), "the language model's folder"},
-    {"--judge", "DIR", "judge.path", BIT(RUN), "the safety classifier's folder; or refusal: by phrases"},
+    {"--judge", "DIR", "judge.path", BIT(RUN),
+     "the safety classifier's folder; or refusal: by phrases"},
     {"--cases", "FILE", "cases.path", BIT(RUN), "the SafeEdit case file"},
     {"--out", "DIR", "run.out", BIT(RUN), "the output folder (out)"},
     {"--profile", "NAME", "profile", BIT(RUN), "paper or easyedit: a column of defaults (paper)"},
@@ -18,7 +19,8 @@ const struct dinm_option dinm_options[] = {
     {"--case-ids", "LIST", "cases.ids", BIT(RUN), "these cases only: 3,7-9"},
     {"--phases", "LIST", NULL, BIT(RUN),
      "these phases only, of locate,vanilla,edit,judge,report (all)"},
-    {"--stages", "N", "run.stages", BIT(RUN), "ranks that share the layers of one model (0: chosen)"},
+    {"--stages", "N", "run.stages", BIT(RUN),
+     "ranks that share the layers of one model (0: chosen)"},
     {"--batch", "N", "run.batch", BIT(RUN), "cases answered together at most (8)"},
     {"--threads", "N", "run.threads", BIT(RUN), "threads of each rank (its share of the cores)"},
     {"--max-time", "SECONDS", "run.max_time_s", BIT(RUN), "stop cleanly after so long; see below"},
@@ -35,6 +37,7 @@ const struct dinm_option dinm_options[] = {
     {"--no-special", NULL, NULL, READS_MODEL | BIT(TOKENIZE),
      "without the special tokens that the tokenizer adds (BOS)"},
     {"--delta", "FILE", NULL, READS_MODEL, "with this edit in place: a file as in OUT/edits"},
+    {"--compute", "NAME", NULL, READS_MODEL, "products in f32 or bf16, as model.compute (f32)"},
     {"--max-new", "N", NULL, BIT(GENERATE), "at most N new tokens (128)"},
     {"--json", NULL, NULL, BIT(GENERATE), "print {\"ids\": [...], \"text\": ...}"},
     {"--out", "FILE", NULL, BIT(LOGITS), "the HDF5 file to write (needed)"},

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "io/archive.h"
 #include "io/file.h"
 #include "pipeline/command_model.h"
 #include "pipeline/commands.h"
@@ -63,7 +62,7 @@ int dinm_command_inspect(const struct dinm_args *args, struct dinm_error *err)
     if (dinm_path_is_folder(path)) {
         TRY(inspect_folder(path, &out, err));
     } else if (is_hdf5(path)) {
-        TRY(dinm_archive_describe(path, &out, err));
+        TRY(dinm_inspect_archive(path, &out, err));
     } else if (is_safetensors(path)) {
         TRY(dinm_inspect_tensors(path, &out, err));
     } else {

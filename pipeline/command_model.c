@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "io/file.h"
+#include "pipeline/compute.h"
 #include "pipeline/cores.h"
 
 int dinm_command_open_tokenizer(struct dinm_tokenizer **t, const char *folder,
@@ -116,13 +117,28 @@ static int read_delta(struct dinm_prompted *p, const char *path, struct dinm_err
     const struct dinm_matrix *w = &p->slice.weights.layers[delta.layer].down;
     p->down = dinm_delta_add(&delta, path, w, err);
     TRY(p->down != NULL ? DINM_OK : DINM_FAILED);
-    p->edit = (struct dinm_edit){
-        .layer = delta.layer,
-        .down = *w};
+    p->edit = (struct dinm_edit){.layer = delta.layer, .down = *w};
     p->edit.down.data = p->down;
     p->edit.down.dtype = DINM_F32;
 out:
     dinm_delta_close(&delta);
+    return status;
+}
+
+/* compute: f32, bf16 or NULL. */
+static int open_model(struct dinm_prompted *p, const char *folder, const char *compute,
+                      struct dinm_error *err)
+{
+    int status = DINM_OK;
+    const struct dinm_bf16_way *way = NULL;
+    bool bf16 = compute != NULL && strcmp(compute, "bf16") == 0;
+    if (compute != NULL && !bf16 && strcmp(compute, "f32") != 0) {
+        TRY(dinm_fail(err, DINM_USAGE, "--compute: expected f32 or bf16, found \"%s\"", compute));
+    }
+    TRY(dinm_compute_find(&way, bf16 ? DINM_COMPUTE_BF16 : DINM_COMPUTE_F32, err));
+    TRY(dinm_slice_open(&p->slice, folder, 0, 0, err));
+    TRY(dinm_compute_use(&p->slice, way, true, err));
+out:
     return status;
 }
 
@@ -137,7 +153,7 @@ int dinm_prompted_open(struct dinm_prompted *p, const struct dinm_args *args,
     TRY(dinm_args_need(args, "--model", &folder, err));
     dinm_cores_mine(&cores);
     dinm_linear_set_threads(dinm_cores_count(&cores));
-    TRY(dinm_slice_open(&p->slice, folder, 0, 0, err));
+    TRY(open_model(p, folder, dinm_args_value(args, "--compute"), err));
     TRY(dinm_command_open_tokenizer(&p->tokenizer, folder, err));
     TRY(read_prompt(p, args, folder, err));
     if (delta != NULL) {

@@ -31,32 +31,42 @@ static void end_batch(struct dinm_deal *deal, size_t end)
     deal->first[++deal->n_batches] = end;
 }
 
-static void guide(struct dinm_deal *deal, const struct dinm_deal_unit *units, size_t most,
+/* Writes the unit's numbers to deal->units[at] and behind; returns the place behind these. */
+static size_t put(struct dinm_deal *deal, size_t at, const struct dinm_deal_unit *unit)
+{
+    for (size_t i = 0; i <= unit->n_more; i++) {
+        deal->units[at++] = unit->number + i;
+    }
+    return at;
+}
+
+static void guide(struct dinm_deal *deal, const struct dinm_deal_unit *units, size_t n, size_t most,
                   size_t n_workers)
 {
     double left = 0.0;
-    for (size_t i = 0; i < deal->n_units; i++) {
+    size_t end = 0;
+    for (size_t i = 0; i < n; i++) {
         left += units[i].cost;
     }
-    for (size_t at = 0; at < deal->n_units;) {
+    for (size_t at = 0; at < n;) {
         double wanted = share * left / (double)n_workers, sum = 0.0;
         size_t n_places = 0;
         do {
             sum += units[at].cost;
             n_places += units[at].n_places;
-            deal->units[at] = units[at].number;
+            end = put(deal, end, &units[at]);
             at++;
-        } while (at < deal->n_units && n_places + units[at].n_places <= most &&
-                 sum + units[at].cost <= wanted);
+        } while (at < n && n_places + units[at].n_places <= most && sum + units[at].cost <= wanted);
         left -= sum;
-        end_batch(deal, at);
+        end_batch(deal, end);
     }
 }
 
 /* A batch while it is filled; those with the least cost are first in a heap. */
 struct bin {
     double cost;
-    size_t number, n_places, n_units;
+    size_t number, n_places;
+    size_t n_units; /* those that go with others included */
 };
 
 static bool before(const struct bin *a, const struct bin *b)
@@ -101,7 +111,7 @@ static bool fill(struct bin *bins, size_t n_bins, size_t *of_unit,
         of_unit[i] = bins[0].number;
         bins[0].cost += units[i].cost;
         bins[0].n_places += units[i].n_places;
-        bins[0].n_units++;
+        bins[0].n_units += 1 + units[i].n_more;
         sink(bins, n_open);
     }
     return true;
@@ -116,11 +126,11 @@ static int bins_by_cost(const void *a, const void *b)
     return x->number < y->number ? -1 : x->number > y->number;
 }
 
-static int balance(struct dinm_deal *deal, const struct dinm_deal_unit *units, size_t most,
-                   size_t n_workers, struct dinm_error *err)
+static int balance(struct dinm_deal *deal, const struct dinm_deal_unit *units, size_t n,
+                   size_t most, size_t n_workers, struct dinm_error *err)
 {
     int status = DINM_OK;
-    size_t n_places = 0, n_bins = 0, at = 0, n = deal->n_units;
+    size_t n_places = 0, n_bins = 0, at = 0;
     struct bin *bins = dinm_alloc(n, sizeof *bins, "a list of batches", err);
     size_t *of_unit = dinm_alloc(n, sizeof *of_unit, "a list of units", err);
     size_t *place = dinm_alloc(n, sizeof *place, "a list of batches", err);
@@ -139,7 +149,7 @@ static int balance(struct dinm_deal *deal, const struct dinm_deal_unit *units, s
         at += bins[i].n_units;
     }
     for (size_t i = 0; i < n; i++) {
-        deal->units[place[of_unit[i]]++] = units[i].number;
+        place[of_unit[i]] = put(deal, place[of_unit[i]], &units[i]);
     }
     for (size_t i = 0; i < n_bins; i++) {
         end_batch(deal, place[bins[i].number]);
@@ -156,18 +166,21 @@ int dinm_deal_make(struct dinm_deal *deal, struct dinm_deal_unit *units, size_t 
 {
     int status = DINM_OK;
     *deal = (struct dinm_deal){.n_units = n_units};
+    for (size_t i = 0; i < n_units; i++) {
+        deal->n_units += units[i].n_more;
+    }
     most = most > 0 ? most : 1;
     n_workers = n_workers > 0 ? n_workers : 1;
-    deal->units = dinm_alloc(n_units, sizeof *deal->units, "a list of units", err);
+    deal->units = dinm_alloc(deal->n_units, sizeof *deal->units, "a list of units", err);
     deal->first = dinm_alloc(n_units + 1, sizeof *deal->first, "a list of batches", err);
     TRY(deal->units && deal->first ? DINM_OK : DINM_FAILED);
     if (n_units > 0) {
         qsort(units, n_units, sizeof *units, by_cost);
     }
     if (together) {
-        TRY(balance(deal, units, most, n_workers, err));
+        TRY(balance(deal, units, n_units, most, n_workers, err));
     } else {
-        guide(deal, units, most, n_workers);
+        guide(deal, units, n_units, most, n_workers);
     }
 out:
     if (status < 0) {

@@ -16,6 +16,7 @@
 
 struct dinm_deal_unit {
     size_t number;
+    size_t n_more; /* units with the numbers behind it that go with it, places and costs included */
     size_t n_places; /* what it takes of a batch's room */
     double cost;
 };
@@ -23,7 +24,7 @@ struct dinm_deal_unit {
 struct dinm_deal {
     size_t *units; /* owns: [n_units], batch after batch; ascending within one */
     size_t
-        *first; /* owns: [n_batches + 1]: batch i is units[first[i]] to units[first[i + 1] - 1] */
+        *first; /* owns: [n_batches + 1]: batch i is units[first[i]] .. units[first[i + 1] - 1] */
     size_t n_units, n_batches;
 };
 

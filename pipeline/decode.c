@@ -1,199 +1,137 @@
 /* Lanes of sequences going round. */
-#include "pipeline/decode.h"
-
 #include <stdlib.h>
 #include <string.h>
 #include "io/mem.h"
+#include "pipeline/decode_private.h"
 
-/* One request, waiting or being answered. */
-struct sequence {
-    struct dinm_request request;
-    struct dinm_ids *answer; /* borrows */
-    uint64_t slot;
-    size_t capacity; /* positions of its cache */
-    size_t n_read;   /* tokens that the model has read */
-    size_t n_rows;   /* of it in the item under way */
-    size_t n_new;
-    int32_t next; /* the token chosen last, not yet read */
-};
-
-struct lane {
-    struct sequence *sequences; /* owns: [most], the first n in use */
-    size_t n;
-    bool away; /* its item is under way */
-};
-
-struct dinm_decode {
-    const struct dinm_generator *g; /* borrows */
-    struct dinm_stage *stage;       /* borrows */
-    struct lane *lanes;             /* owns: [n_lanes] */
-    size_t n_lanes, most;           /* most sequences of one lane */
-    struct sequence *waiting;       /* owns: [n_waiting], from next_waiting on */
-    size_t n_waiting, next_waiting, waiting_capacity;
-    size_t n_open;
-};
-
-void dinm_decode_close(struct dinm_decode *d)
-{
-    if (d == NULL) {
-        return;
-    }
-    for (size_t i = 0; d->lanes && i < d->n_lanes; i++) {
-        free(d->lanes[i].sequences);
-    }
-    free(d->lanes);
-    free(d->waiting);
-    free(d);
-}
-
-/* One lane for each stage and one that is between two of them. More would leave fewer rows in each,
- * and a stage reads its weights once for all rows of a lane. */
-size_t dinm_decode_n_lanes(size_t n_stages)
-{
-    return n_stages > 1 ? n_stages + 1 : 1;
-}
-
-/* A stage holds that part of each cache that belongs to its layers: so many stages have room for so
- * many times as many. */
-size_t dinm_decode_most(const struct dinm_generator *g, size_t n_stages)
-{
-    size_t n_lanes = dinm_decode_n_lanes(n_stages), most = g->max_sequences * n_stages;
-    return most > n_lanes ? most / n_lanes * n_lanes : n_lanes;
-}
-
-int dinm_decode_open(struct dinm_decode **out, const struct dinm_generator *g,
-                     struct dinm_stage *stage, struct dinm_error *err)
-{
-    int status = DINM_OK;
-    size_t n_stages = (size_t)stage->ring.n_stages;
-    struct dinm_decode *d = dinm_alloc(1, sizeof *d, "the decoding batch", err);
-    TRY(d ? DINM_OK : DINM_FAILED);
-    *d = (struct dinm_decode){.g = g, .stage = stage};
-    d->n_lanes = dinm_decode_n_lanes(n_stages);
-    d->most = dinm_decode_most(g, n_stages) / d->n_lanes;
-    d->lanes = dinm_alloc(d->n_lanes, sizeof *d->lanes, "the decoding batch", err);
-    TRY(d->lanes ? DINM_OK : DINM_FAILED);
-    for (size_t i = 0; i < d->n_lanes; i++) {
-        d->lanes[i].sequences =
-            dinm_alloc(d->most, sizeof(struct sequence), "the decoding batch", err);
-        TRY(d->lanes[i].sequences ? DINM_OK : DINM_FAILED);
-    }
-    *out = d;
-    d = NULL;
-out:
-    dinm_decode_close(d);
-    return status;
-}
-
-int dinm_decode_add(struct dinm_decode *d, const struct dinm_request *r, struct dinm_ids *answer,
-                    struct dinm_error *err)
-{
-    int status = DINM_OK;
-    size_t n_positions = d->g->config->n_positions, n = r->n_ids + r->max_new;
-    void *waiting = d->waiting;
-    if (r->n_ids == 0 || r->n_ids > n_positions) {
-        return dinm_fail(err, DINM_FAILED,
-                         "a prompt has %zu tokens; expected 1 to the model's %zu positions",
-                         r->n_ids, n_positions);
-    }
-    if (r->max_new == 0) {
-        return DINM_OK;
-    }
-    status = dinm_grow(&waiting, &d->waiting_capacity, d->n_waiting + 1, sizeof *d->waiting,
-                       "prompts", err);
-    d->waiting = waiting;
-    TRY(status);
-    /* The last new token is never read. */
-    d->waiting[d->n_waiting++] = (struct sequence){.request = *r,
-                                                   .answer = answer,
-                                                   .slot = d->stage->n_slots++,
-                                                   .capacity = n < n_positions ? n : n_positions};
-    d->n_open++;
-out:
-    return status;
-}
-
-/* Lets waiting requests into the lane up to its share of all that is open. */
+/* Lets waiting requests into the lane up to its share of all that is open. Answered sequences whose
+ * caches are still to be copied count as well, but for one, which the next to enter may need. */
 static void admit(struct dinm_decode *d, struct lane *lane)
 {
-    size_t share = (d->n_open + d->n_lanes - 1) / d->n_lanes;
+    size_t share = (d->n_unanswered + d->n_lanes - 1) / d->n_lanes;
     size_t most = share < d->most ? share : d->most;
-    while (lane->n < most && d->next_waiting < d->n_waiting) {
-        lane->sequences[lane->n++] = d->waiting[d->next_waiting++];
+    while (lane->n < most && d->next < d->n && d->n_caches <= d->most * d->n_lanes) {
+        lane->sequences[lane->n++] = d->next++;
+        d->n_caches++;
     }
-    if (d->next_waiting == d->n_waiting) {
-        d->next_waiting = d->n_waiting = 0;
+}
+
+/* Finds whose cache the sequence's beginning can be copied from: the nearest before it that has
+ * been sent so far; items are worked on in the order in which they are sent. False: it has to wait.
+ */
+static bool find_beginning(const struct dinm_decode *d, const struct sequence *s, size_t *from)
+{
+    for (size_t i = s->from; !d->sequences[i].closed; i--) {
+        if (d->sequences[i].n_read + d->sequences[i].n_rows >= s->n_shared) {
+            *from = i;
+            return true;
+        }
+        if (d->sequences[i].n_shared < s->n_shared) {
+            break; /* the one before it begins otherwise */
+        }
     }
+    return false;
+}
+
+/* The prompt's next rows, `room` at most; 0: it has to wait. */
+static size_t rows_of_prompt(struct dinm_decode *d, struct sequence *s, size_t room)
+{
+    size_t from = 0;
+    if (room > 0 && s->n_read == 0 && s->n_shared > 0) {
+        if (!find_beginning(d, s, &from)) {
+            return 0;
+        }
+        d->sequences[s->from].n_copies--; /* not yet answered, or it would have been found */
+        d->sequences[from].n_copies++;
+        s->from = from;
+        s->copies = true;
+        s->n_read = s->n_shared;
+        d->stage->n_prompt_shared += s->n_shared;
+    }
+    size_t left = s->request->n_ids - s->n_read;
+    return left < room ? left : room;
 }
 
 /* Deals the rows of the lane's next item: one to each sequence that is decoding, what is left to
- * prompts in their order, at least one row in all. Returns their number. */
+ * prompts in their order. Returns their number, 0 only if all wait for other lanes. */
 static size_t deal_rows(struct dinm_decode *d, struct lane *lane, size_t *n_sequences)
 {
     size_t n_rows = 0;
     *n_sequences = 0;
     for (size_t i = 0; i < lane->n; i++) {
-        struct sequence *s = &lane->sequences[i];
-        s->n_rows = s->n_read >= s->request.n_ids ? 1 : 0;
+        struct sequence *s = &d->sequences[lane->sequences[i]];
+        s->n_rows = s->n_read >= s->request->n_ids ? 1 : 0;
         n_rows += s->n_rows;
     }
     for (size_t i = 0; i < lane->n; i++) {
-        struct sequence *s = &lane->sequences[i];
+        struct sequence *s = &d->sequences[lane->sequences[i]];
         size_t room = d->g->max_rows > n_rows ? d->g->max_rows - n_rows : n_rows == 0;
         if (s->n_rows == 0) {
-            size_t left = s->request.n_ids - s->n_read;
-            s->n_rows = left < room ? left : room;
+            s->n_rows = rows_of_prompt(d, s, room);
             n_rows += s->n_rows;
+            d->stage->n_prompt_read += s->n_rows;
         }
         *n_sequences += s->n_rows > 0;
     }
     return n_rows;
 }
 
-static void put_sequence(struct dinm_item_sequence *to, int32_t *ids, const struct sequence *s)
+static void put_sequence(const struct dinm_decode *d, struct dinm_item_sequence *to, int32_t *ids,
+                         const struct sequence *s)
 {
-    bool reads_prompt = s->n_read < s->request.n_ids;
+    bool reads_prompt = s->n_read < s->request->n_ids;
     *to = (struct dinm_item_sequence){.n_rows = s->n_rows,
                                       .slot = s->slot,
                                       .capacity = s->capacity,
-                                      .edit = s->request.edit,
-                                      .stream = s->request.stream,
+                                      .edit = s->request->edit,
+                                      .stream = s->request->stream,
                                       .n_new = s->n_new,
                                       .wants_token = !reads_prompt ||
-                                                     s->n_read + s->n_rows == s->request.n_ids};
-    memcpy(ids, reads_prompt ? s->request.ids + s->n_read : &s->next, s->n_rows * sizeof *ids);
+                                                     s->n_read + s->n_rows == s->request->n_ids};
+    if (s->copies) {
+        to->from = d->sequences[s->from].slot;
+        to->n_from = s->n_shared;
+    }
+    memcpy(ids, reads_prompt ? s->request->ids + s->n_read : &s->next, s->n_rows * sizeof *ids);
 }
 
-static int send_lane(struct dinm_decode *d, size_t number, struct dinm_error *err)
+/* *sent: it had work, and is on its way. */
+static int send_lane(struct dinm_decode *d, size_t number, bool *sent, struct dinm_error *err)
 {
     struct lane *lane = &d->lanes[number];
     struct dinm_item_counts n = {.width = d->g->config->d_model};
     size_t place = 0, row = 0;
     n.n_rows = n.n_ids = deal_rows(d, lane, &n.n_sequences);
+    if (n.n_rows == 0) {
+        return DINM_OK;
+    }
     struct dinm_item *item = dinm_item_new(DINM_ITEM_READ, n, err);
     if (item == NULL) {
         return DINM_FAILED;
     }
     item->task = number;
     for (size_t i = 0; i < lane->n; i++) {
-        const struct sequence *s = &lane->sequences[i];
+        const struct sequence *s = &d->sequences[lane->sequences[i]];
         if (s->n_rows > 0) {
-            put_sequence(&dinm_item_sequences(item)[place++], dinm_item_ids(item) + row, s);
+            put_sequence(d, &dinm_item_sequences(item)[place++], dinm_item_ids(item) + row, s);
             row += s->n_rows;
         }
     }
-    lane->away = true;
+    *sent = lane->away = true;
     return dinm_stage_ask(d->stage, item, err);
 }
 
-int dinm_decode_go(struct dinm_decode *d, struct dinm_error *err)
+/* Sends every lane on its way that has work and is not under way. A lane that waited for another's
+ * beginning may go once that is on its way. */
+static int go(struct dinm_decode *d, struct dinm_error *err)
 {
     int status = DINM_OK;
-    for (size_t i = 0; i < d->n_lanes; i++) {
-        if (!d->lanes[i].away) {
-            admit(d, &d->lanes[i]);
-            if (d->lanes[i].n > 0) {
-                TRY(send_lane(d, i, err));
+    for (bool again = true; again;) {
+        again = false;
+        for (size_t i = 0; i < d->n_lanes; i++) {
+            if (!d->lanes[i].away) {
+                admit(d, &d->lanes[i]);
+                TRY(send_lane(d, i, &again, err));
             }
         }
     }
@@ -211,67 +149,83 @@ static bool ends_answer(const struct dinm_generator *g, int32_t id)
     return false;
 }
 
-/* What the item did for one sequence; *done: it is answered. */
+/* Its cache may go once it is answered and nobody will copy from it. */
+static void close_if_done(struct dinm_decode *d, struct sequence *s)
+{
+    if (s->done && s->n_copies == 0) {
+        s->closed = true;
+        d->n_caches--;
+        d->closing[d->n_closing++].slot = s->slot;
+    }
+}
+
+/* What the item did for one sequence. */
 static int take_sequence(struct dinm_decode *d, struct sequence *s,
-                         const struct dinm_item_sequence *from, bool *done, struct dinm_error *err)
+                         const struct dinm_item_sequence *from, struct dinm_error *err)
 {
     int status = DINM_OK;
+    if (s->copies) {
+        s->copies = false;
+        d->sequences[s->from].n_copies--;
+        close_if_done(d, &d->sequences[s->from]);
+    }
     s->n_read += s->n_rows;
-    *done = false;
+    s->n_rows = 0;
     if (from->wants_token) {
         s->next = from->token;
-        *done = ends_answer(d->g, s->next);
-        if (!*done) {
+        s->done = ends_answer(d->g, s->next);
+        if (!s->done) {
             TRY(dinm_ids_append(s->answer, &s->next, 1, err));
             s->n_new++;
-            *done = s->n_new == s->request.max_new || s->n_read == s->capacity;
+            s->done = s->n_new == s->request->max_new || s->n_read == s->capacity;
         }
+        close_if_done(d, s);
     }
 out:
     return status;
 }
 
-/* All stages may forget the caches of these slots: [n]. */
-static int close_slots(struct dinm_decode *d, const struct dinm_item_sequence *slots, size_t n,
-                       struct dinm_error *err)
+/* All stages may forget the caches that are closing. */
+static int close_caches(struct dinm_decode *d, struct dinm_error *err)
 {
+    const struct dinm_item_counts n = {.n_sequences = d->n_closing};
     struct dinm_item *item = NULL;
-    if (n == 0) {
+    d->n_closing = 0;
+    if (n.n_sequences == 0) {
         return DINM_OK;
     }
-    item = dinm_item_new(DINM_ITEM_CLOSE, (struct dinm_item_counts){.n_sequences = n}, err);
+    item = dinm_item_new(DINM_ITEM_CLOSE, n, err);
     if (item == NULL) {
         return DINM_FAILED;
     }
-    memcpy(dinm_item_sequences(item), slots, n * sizeof *slots);
+    memcpy(dinm_item_sequences(item), d->closing, n.n_sequences * sizeof *d->closing);
     return dinm_stage_tell(d->stage, item, err);
 }
 
-int dinm_decode_take(struct dinm_decode *d, struct dinm_item *item, struct dinm_error *err)
+/* An item of kind READ is back; takes it. */
+static int take(struct dinm_decode *d, struct dinm_item *item, struct dinm_error *err)
 {
     int status = DINM_OK;
     struct lane *lane = &d->lanes[item->task];
-    struct dinm_item_sequence *sequences = dinm_item_sequences(item);
-    size_t n_kept = 0, n_done = 0, place = 0;
+    const struct dinm_item_sequence *from = dinm_item_sequences(item);
+    size_t n_kept = 0;
     lane->away = false;
     if (item->error.status < 0) {
         TRY(dinm_fail(err, item->error.status, "%s", item->error.text));
     }
     for (size_t i = 0; i < lane->n; i++) {
-        bool done = false;
-        struct sequence *s = &lane->sequences[i];
+        struct sequence *s = &d->sequences[lane->sequences[i]];
         if (s->n_rows > 0) {
-            TRY(take_sequence(d, s, &sequences[place++], &done, err));
+            TRY(take_sequence(d, s, from++, err));
         }
-        if (done) {
-            sequences[n_done++].slot = s->slot; /* behind what is still to be looked at */
+        if (s->done) {
+            d->n_unanswered--;
         } else {
-            lane->sequences[n_kept++] = *s;
+            lane->sequences[n_kept++] = lane->sequences[i];
         }
     }
     lane->n = n_kept;
-    d->n_open -= n_done;
-    TRY(close_slots(d, sequences, n_done, err));
+    TRY(close_caches(d, err));
 out:
     free(item);
     return status;
@@ -293,11 +247,11 @@ static void give_up(struct dinm_decode *d)
         }
         free(item);
     }
-    for (size_t i = 0; i < d->n_lanes; i++) {
-        const struct lane *lane = &d->lanes[i];
-        for (size_t k = 0; k < lane->n; k++) {
-            const struct dinm_item_sequence slot = {.slot = lane->sequences[k].slot};
-            close_slots(d, &slot, 1, &ignored);
+    close_caches(d, &ignored);
+    for (size_t i = 0; i < d->next; i++) {
+        if (!d->sequences[i].closed) {
+            d->closing[d->n_closing++].slot = d->sequences[i].slot;
+            close_caches(d, &ignored);
         }
     }
 }
@@ -308,15 +262,12 @@ int dinm_generate(const struct dinm_generator *g, struct dinm_stage *stage,
 {
     int status = DINM_OK;
     struct dinm_decode *d = NULL;
-    TRY(dinm_decode_open(&d, g, stage, err));
-    for (size_t i = 0; i < n; i++) {
-        TRY(dinm_decode_add(d, &requests[i], &answers[i], err));
-    }
-    while (d->n_open > 0) {
+    TRY(dinm_decode_open(&d, g, stage, requests, n, answers, err));
+    while (d->n_unanswered > 0) {
         struct dinm_item *item;
-        TRY(dinm_decode_go(d, err));
+        TRY(go(d, err));
         TRY(dinm_stage_result(stage, &item, err));
-        TRY(dinm_decode_take(d, item, err));
+        TRY(take(d, item, err));
     }
 out:
     if (status < 0 && d != NULL) {

@@ -1,5 +1,5 @@
-/* What an edit learns from (arXiv 2403.14472, section 4): the texts, the rows that carry a loss, and
- * how they are handed to the stages (stage_edit.h does the edit). */
+/* What an edit learns from (arXiv 2403.14472, section 4): the texts, the rows that carry a loss,
+ * and how they are handed to the stages (stage_edit.h does the edit). */
 #ifndef DINM_PIPELINE_EDIT_H
 #define DINM_PIPELINE_EDIT_H
 
@@ -17,6 +17,7 @@ struct dinm_target {
     int32_t *labels; /* owns: [n_rows]; the constraint text does not use them */
     size_t n_rows;
     size_t n_cut; /* tokens dropped on the left because the text was too long */
+    bool unfit;   /* it failed since the case's own texts leave nothing to learn from */
 };
 void dinm_target_free(struct dinm_target *t);
 
@@ -34,8 +35,8 @@ int dinm_target_constraint(struct dinm_target *t, const struct dinm_tokenizer *t
  * back: item->error says why the edit failed (item->own_failure: by its own numbers); otherwise
  * item->step losses are its values, [total, edit, constraint] before each step. */
 int dinm_edit_ask(struct dinm_stage *stage, const struct dinm_target *edit,
-                  const struct dinm_target *constraint, size_t layer, uint64_t task,
-                  uint64_t place, struct dinm_error *err);
+                  const struct dinm_target *constraint, size_t layer, uint64_t task, uint64_t place,
+                  struct dinm_error *err);
 /* False for methods that change no weights. */
 bool dinm_edit_is_wanted(const struct dinm_settings *s);
 

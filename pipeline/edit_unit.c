@@ -80,24 +80,35 @@ static int batch_open(struct edit_batch *b, struct dinm_job *job, const size_t *
     return DINM_OK;
 }
 
-/* Locates, builds both texts, and starts the edit on its way. A failure is the case's own. */
+/* Locates, builds both texts, and starts the edit on its way. A case that was not located, or whose
+ * texts leave nothing to learn from, fails by itself. */
 static int start_edit(struct edit_batch *b, size_t i, struct dinm_error *err)
 {
     int status = DINM_OK;
+    bool own = false;
+    struct dinm_error failure = {0};
     struct dinm_job *job = b->job;
     struct edited_case *e = &b->cases[i];
     const struct dinm_case *c = &job->cases.cases[e->index];
     size_t n_positions = job->slice.config.n_positions;
     struct dinm_target edit = {0};
     struct dinm_target constraint = {0};
-    TRY(dinm_locate_layer(job, e->index, &e->layer, err));
-    TRY(dinm_target_edit(&edit, job->tokenizer, job->settings, c, n_positions, err));
-    TRY(dinm_target_constraint(&constraint, job->tokenizer, job->settings, c, n_positions, err));
+    TRY(dinm_locate_layer(job, e->index, &e->layer, &own, &failure));
+    TRY(dinm_target_edit(&edit, job->tokenizer, job->settings, c, n_positions, &failure));
+    TRY(dinm_target_constraint(&constraint, job->tokenizer, job->settings, c, n_positions,
+                               &failure));
     if (dinm_edit_is_wanted(job->settings)) {
-        TRY(dinm_edit_ask(&job->stage, &edit, &constraint, e->layer, i + 1, (uint64_t)c->id, err));
+        TRY(dinm_edit_ask(&job->stage, &edit, &constraint, e->layer, i + 1, (uint64_t)c->id,
+                          &failure));
         e->edit = i + 1;
     }
 out:
+    if (status < 0 && (own || edit.unfit || constraint.unfit)) {
+        e->failure = failure;
+        status = DINM_OK;
+    } else if (status < 0) {
+        dinm_fail(err, status, "%s", failure.text);
+    }
     dinm_target_free(&edit);
     dinm_target_free(&constraint);
     return status;
@@ -134,7 +145,7 @@ static int edit_cases(struct edit_batch *b, struct dinm_error *err)
     for (size_t n_started = 0; n_started < b->n_cases || stage->n_asked > 0;) {
         struct dinm_item *item;
         if (n_started < b->n_cases && stage->n_asked < most) {
-            start_edit(b, n_started, &b->cases[n_started].failure);
+            TRY(start_edit(b, n_started, err));
             n_started++;
             continue;
         }

@@ -67,7 +67,10 @@ int dinm_generator_open(struct dinm_generator *g, const struct dinm_config *conf
     int status = DINM_OK;
     char *path = NULL;
     bool samples = s->generate.decoding == DINM_DECODE_SAMPLE;
-    *g = (struct dinm_generator){.config = config, .max_sequences = 64, .max_rows = 1024};
+    *g = (struct dinm_generator){.config = config,
+                                 .max_sequences = 64,
+                                 .max_rows = 1024,
+                                 .share_prefixes = s->run.share_prefixes};
     g->sampler = (struct dinm_sampler){.temperature = samples ? s->generate.temperature : 0.0,
                                        .top_p = samples ? s->generate.top_p : 1.0,
                                        .seed = (uint64_t)s->generate.seed};

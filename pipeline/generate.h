@@ -2,6 +2,7 @@
 #ifndef DINM_PIPELINE_GENERATE_H
 #define DINM_PIPELINE_GENERATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "io/tokenizer.h"
@@ -15,6 +16,7 @@ struct dinm_generator {
     struct dinm_ids eos;  /* owns: ids that end an answer */
     size_t max_sequences; /* decoded at once, for each stage */
     size_t max_rows;      /* rows of one pass: a longer prompt is read in pieces */
+    bool share_prefixes;  /* equal beginnings of prompts are read once */
 };
 
 /* Decoding as the settings say; end-of-text ids from the tokenizer and, where FOLDER has one, from

@@ -11,6 +11,8 @@ int dinm_inspect_model(const char *folder, struct dinm_buffer *out, struct dinm_
 int dinm_inspect_output(const char *folder, struct dinm_buffer *out, struct dinm_error *err);
 /* The folder of a sweep. */
 int dinm_inspect_sweep(const char *folder, struct dinm_buffer *out, struct dinm_error *err);
+/* An archive, also a damaged one: a child process reads it. */
+int dinm_inspect_archive(const char *path, struct dinm_buffer *out, struct dinm_error *err);
 /* The tensors of a safetensors file. */
 int dinm_inspect_tensors(const char *path, struct dinm_buffer *out, struct dinm_error *err);
 

@@ -30,6 +30,7 @@ struct dinm_item_sequence {
     uint64_t slot;          /* its cache, made when first named; never used again after CLOSE */
     uint64_t capacity;      /* positions of that cache */
     uint64_t edit;          /* whose matrix it uses; 0: the model's own */
+    uint64_t from, n_from;  /* READ, its first rows: n_from > 0 positions are slot from's, too */
     uint64_t stream, n_new; /* for drawing: see sample.h */
     int32_t wants_token;    /* 1: the token behind its last row is wanted */
     int32_t token;          /* and this is it */
@@ -47,6 +48,7 @@ struct dinm_item {
     uint64_t step;     /* of an edit, from 1 on */
     uint64_t owner;    /* EDIT to BACK: the stage of the edited layer */
     uint64_t place;    /* LOCATE: case in the archive; EDIT: number in the delta's file name */
+    uint64_t states;   /* LOCATE: digest of what the stages so far put into the archive */
     uint64_t n_sequences, n_ids, n_values, n_rows, width;
     struct dinm_error error; /* why it failed; an item that failed does nothing more */
     uint64_t own_failure;    /* EDIT, 1: the numbers of this case made it fail, not the machine */
@@ -63,7 +65,8 @@ struct dinm_item *dinm_item_new(enum dinm_item_kind kind, struct dinm_item_count
 /* The same with the sequences, ids and numbers of `model`, but its own rows and values. */
 struct dinm_item *dinm_item_like(const struct dinm_item *model, enum dinm_item_kind kind,
                                  size_t n_values, size_t n_rows, struct dinm_error *err);
-/* False: the sizes do not add up, or the kind is none (never from our own program; a check on what was received). */
+/* False: the sizes do not add up, or the kind is none (never from our own program; a check on what
+ * was received). */
 bool dinm_item_is_whole(const struct dinm_item *item, size_t n_bytes);
 /* The rows are no longer part of it. */
 void dinm_item_drop_rows(struct dinm_item *item);

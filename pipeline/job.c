@@ -1,4 +1,4 @@
-/* The job's parts opened and closed, and the digests of its inputs. */
+/* The job's parts opened and closed. */
 #include "pipeline/job.h"
 
 #include <stdlib.h>
@@ -17,6 +17,7 @@ static int open_slice(struct dinm_job *job, const size_t *first, size_t n_rows, 
     const struct dinm_rows rows = {.sequences = &longest, .n_sequences = 1, .n_rows = n_rows};
     TRY(dinm_slice_open(&job->slice, job->settings->model.path, first[stage], first[stage + 1],
                         err));
+    TRY(dinm_compute_use(&job->slice, job->way, job->grid.rank == 0, err));
     job->layers[0] = first[stage];
     job->layers[1] = first[stage + 1] - 1;
     dinm_stage_open(&job->stage, &job->slice, job->settings, job->grid.stages, job->grid.stage,
@@ -36,17 +37,24 @@ static uint64_t digest_selection(const struct dinm_cases *cases, uint64_t seed)
     return seed;
 }
 
-static int digest_inputs(struct dinm_job *job, const struct dinm_digests *known,
+static int add_setting(void *details, const char *key, const char *value, struct dinm_error *err)
+{
+    return dinm_details_add_setting(details, key, value, err);
+}
+
+/* Rank 0's part. */
+static int digest_inputs(struct dinm_job *job, struct dinm_digest_memory *memory,
                          struct dinm_error *err)
 {
     int status = DINM_OK;
     struct dinm_digests *d = &job->digests;
-    if (known != NULL) {
-        *d = *known;
-    } else {
-        TRY(dinm_digests_read(d, job->settings, err));
-    }
     TRY(dinm_settings_digest(job->settings, &d->settings, err));
+    if (job->way != NULL) { /* another way of computing, other bits */
+        d->settings = dinm_digest(job->way->name, strlen(job->way->name), d->settings);
+        TRY(dinm_details_add_setting(&job->details, DINM_COMPUTE_WAY, job->way->name, err));
+    }
+    TRY(dinm_settings_visit(job->settings, add_setting, &job->details, err));
+    TRY(dinm_digests_read(d, job->settings, memory, &job->details, err));
     d->cases = digest_selection(&job->cases, d->cases);
     d->questions = job->questions.n_questions > 0 ? d->questions : 0;
 out:
@@ -54,10 +62,10 @@ out:
 }
 
 /* Rank 0 reads the files; the others get the numbers. */
-static int digest_inputs_all(struct dinm_job *job, const struct dinm_digests *known,
+static int digest_inputs_all(struct dinm_job *job, struct dinm_digest_memory *memory,
                              struct dinm_error *err)
 {
-    int status = job->grid.rank == 0 ? digest_inputs(job, known, err) : DINM_OK;
+    int status = job->grid.rank == 0 ? digest_inputs(job, memory, err) : DINM_OK;
     status = dinm_agree_all(&job->grid, status, err);
     if (status < 0) {
         return status;
@@ -108,14 +116,15 @@ out:
 }
 
 int dinm_job_open_model_all(struct dinm_job *job, const size_t *first, size_t n_stages,
-                            size_t n_rows, size_t n_keys, const struct dinm_digests *known,
+                            size_t n_rows, size_t n_keys, struct dinm_digest_memory *memory,
                             struct dinm_error *err)
 {
     int status = DINM_OK;
+    TRY(dinm_compute_agree_all(&job->grid, job->way, err));
     TRY(dinm_grid_cut_all(&job->grid, (int64_t)n_stages, err));
     TRY(dinm_agree_all(&job->grid, open_slice(job, first, n_rows, n_keys, err), err));
     TRY(cut_judge_all(job, err));
-    TRY(digest_inputs_all(job, known, err));
+    TRY(digest_inputs_all(job, memory, err));
 out:
     return status;
 }
@@ -151,6 +160,7 @@ void dinm_job_close_all(struct dinm_job *job)
     dinm_tokenizer_close(job->tokenizer);
     dinm_questions_free(&job->questions);
     dinm_cases_free(&job->cases);
+    dinm_details_free(&job->details);
     dinm_grid_close_all(&job->grid);
     *job = (struct dinm_job){0};
 }

@@ -41,6 +41,11 @@ static int open_config(struct dinm_job *job, struct dinm_error *err)
     return status;
 }
 
+static int find_compute(struct dinm_job *job, struct dinm_error *err)
+{
+    return dinm_compute_find(&job->way, job->settings->model.compute, err);
+}
+
 static int check_layers(struct dinm_job *job, struct dinm_error *err)
 {
     const struct dinm_settings *s = job->settings;
@@ -172,6 +177,7 @@ enum step {
     CASES,
     QUESTIONS,
     CONFIG,
+    COMPUTE,
     LAYERS,
     TOKENIZER,
     GENERATOR,
@@ -188,6 +194,7 @@ static const struct {
     [CASES] = {open_cases, 0},
     [QUESTIONS] = {open_questions, 0},
     [CONFIG] = {open_config, 0},
+    [COMPUTE] = {find_compute, 0},
     [LAYERS] = {check_layers, AFTER(CONFIG)},
     [TOKENIZER] = {open_tokenizer, 0},
     [GENERATOR] = {open_generator, AFTER(CONFIG) | AFTER(TOKENIZER)},

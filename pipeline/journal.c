@@ -26,9 +26,8 @@ void dinm_records_free(struct dinm_records *r)
 }
 
 /* Rank 0's part of opening. */
-static int open_folder(struct dinm_journal *j, const char *out,
-                       const struct dinm_journal_part *parts, size_t n_parts, bool fresh_start,
-                       struct dinm_error *err)
+static int open_folder(struct dinm_journal *j, const char *out, const struct dinm_identity *id,
+                       bool fresh_start, struct dinm_error *err)
 {
     int status = DINM_OK;
     TRY(dinm_folder_make(j->folder, err));
@@ -36,15 +35,14 @@ static int open_folder(struct dinm_journal *j, const char *out,
     if (fresh_start) {
         TRY(dinm_journal_folder_clear(j->folder, err));
     }
-    TRY(dinm_journal_folder_identify(j->folder, out, parts, n_parts, err));
+    TRY(dinm_journal_folder_identify(j->folder, out, id, err));
     TRY(dinm_journal_folder_read(j->folder, &j->known, err));
 out:
     return status;
 }
 
 int dinm_journal_open_all(struct dinm_journal *j, const struct dinm_grid *grid, const char *out,
-                          const struct dinm_journal_part *parts, size_t n_parts, bool fresh_start,
-                          struct dinm_error *err)
+                          const struct dinm_identity *id, bool fresh_start, struct dinm_error *err)
 {
     int status = DINM_OK;
     char name[32];
@@ -54,7 +52,7 @@ int dinm_journal_open_all(struct dinm_journal *j, const struct dinm_grid *grid, 
         (j->path = dinm_path_join(j->folder, name, err)) == NULL) {
         status = DINM_FAILED;
     } else if (grid->rank == 0) {
-        status = open_folder(j, out, parts, n_parts, fresh_start, err);
+        status = open_folder(j, out, id, fresh_start, err);
     }
     TRY(dinm_agree_all(grid, status, err));
     TRY(dinm_grid_broadcast_all(grid, &j->known, err));

@@ -2,10 +2,11 @@
  * (pipeline/journal_record.h), one file per group, called by its driver's rank. The truth from
  * which all results are made.
  *
- * OUT/journal/id.json says which job it belongs to; OUT/journal/lock is locked by rank 0 while a
- * run works there, and by nobody once that run is gone, however it ended. On a network file system
- * the lock holds between nodes only if the system passes POSIX locks on (NFS: yes, unless mounted
- * nolock; Lustre: with -o flock); where it refuses to lock at all, a notice says so. */
+ * OUT/journal/id.json says which job it belongs to, archive.json how its archive looks
+ * (io/archive.h); OUT/journal/lock is locked by rank 0 while a run works there, and by nobody once
+ * that run is gone, however it ended. On a network file system the lock holds between nodes only if
+ * the system passes POSIX locks on (NFS: yes, unless mounted nolock; Lustre: with -o flock); where
+ * it refuses to lock at all, a notice says so. */
 #ifndef DINM_PIPELINE_JOURNAL_H
 #define DINM_PIPELINE_JOURNAL_H
 
@@ -13,9 +14,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "pipeline/grid.h"
+#include "pipeline/identity.h"
 
 enum dinm_phase { DINM_LOCATE, DINM_VANILLA, DINM_EDIT, DINM_JUDGE, DINM_REPORT, DINM_N_PHASES };
 extern const char *const dinm_phase_names[DINM_N_PHASES];
+
+/* Changes whenever the units of a phase get other numbers (2: prompts sorted by their bytes), so
+ * that an earlier program's journal is refused instead of misread. */
+enum { DINM_UNIT_NUMBERING = 2 };
 
 /* Records of one phase by unit: texts (JSON payloads) or NULL where not done. */
 struct dinm_records {
@@ -25,13 +31,6 @@ struct dinm_records {
 };
 /* Safe on a zeroed object, and twice. */
 void dinm_records_free(struct dinm_records *r);
-
-/* What a job is made of, for the check that a journal belongs to it: "settings", "model",
- * "tokenizer", "judge", "cases", "questions". */
-struct dinm_journal_part {
-    const char *name; /* borrows */
-    uint64_t digest;
-};
 
 struct dinm_journal {
     char *folder;      /* owns: OUT/journal */
@@ -46,14 +45,13 @@ struct dinm_journal {
     struct dinm_buffer fresh; /* owns: this rank's own since the last exchange */
 };
 
-/* Collective. Makes OUT/journal, locks it, checks that it belongs to the job of the n_parts parts
- * (a journal of another job is refused naming the parts that differ), reads all records on rank 0
- * and shares them. A torn tail is dropped with a notice; so is all of a file from a damaged record
- * on, of which a copy is kept as group-NNNNNN.log.damaged. fresh_start first removes what an
- * earlier journal left, and nothing else. */
+/* Collective. Makes OUT/journal, locks it, checks that it belongs to the job that rank 0 names (a
+ * journal of another job is refused naming the files and settings that differ), reads all records
+ * on rank 0 and shares them. A torn tail is dropped with a notice; so is all of a file from a
+ * damaged record on, of which a copy is kept as group-NNNNNN.log.damaged. fresh_start first removes
+ * what an earlier journal left, and nothing else. */
 int dinm_journal_open_all(struct dinm_journal *j, const struct dinm_grid *grid, const char *out,
-                          const struct dinm_journal_part *parts, size_t n_parts, bool fresh_start,
-                          struct dinm_error *err);
+                          const struct dinm_identity *id, bool fresh_start, struct dinm_error *err);
 /* Local. Syncs and closes; a failure to sync is logged. Safe on a zeroed journal, and twice. */
 void dinm_journal_close(struct dinm_journal *j);
 

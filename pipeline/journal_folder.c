@@ -10,7 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 #include "io/file.h"
-#include "io/json.h"
 #include "io/log.h"
 #include "pipeline/journal_record.h"
 
@@ -153,100 +152,35 @@ out:
     return status;
 }
 
-int dinm_journal_folder_clear(const char *folder, struct dinm_error *err)
+static int clear_file(const char *folder, const char *name, struct dinm_error *err)
 {
     int status = DINM_OK;
-    char *path = dinm_path_join(folder, "id.json", err);
+    char *path = dinm_path_join(folder, name, err);
     if (path == NULL) {
-        TRY(DINM_FAILED);
+        return DINM_FAILED;
     }
-    /* The identity goes last: a start that is interrupted here leaves a journal that knows whose
-     * it is. */
-    TRY(clear_files(folder, ".damaged", err));
-    TRY(clear_files(folder, "", err));
     if (unlink(path) != 0 && errno != ENOENT) {
-        TRY(dinm_fail_errno(err, errno, "cannot remove", path));
+        status = dinm_fail_errno(err, errno, "cannot remove", path);
     }
-out:
     free(path);
     return status;
 }
 
-static int write_id(const char *path, const struct dinm_journal_part *parts, size_t n_parts,
-                    struct dinm_error *err)
+int dinm_journal_folder_clear(const char *folder, struct dinm_error *err)
 {
     int status = DINM_OK;
-    struct dinm_buffer text = {0}, list_text = {0};
-    for (size_t i = 0; i < n_parts; i++) {
-        TRY(dinm_buffer_append_text(&list_text, i > 0 ? ", " : "", err));
-        TRY(dinm_json_put_text(&list_text, parts[i].name, strlen(parts[i].name), err));
-        TRY(dinm_buffer_append_format(&list_text, err, ": \"%016" PRIx64 "\"", parts[i].digest));
-    }
-    uint64_t digest = dinm_digest(list_text.data, list_text.n_bytes, 0);
-    TRY(dinm_buffer_append_format(&text, err, "{\"digest\": \"%016" PRIx64 "\", \"parts\": {%s}}\n",
-                                  digest, n_parts > 0 ? list_text.data : ""));
-    TRY(dinm_file_write(path, text.data, text.n_bytes, err));
+    /* The identity goes last: a start that is interrupted here leaves a journal that knows whose
+     * it is. */
+    TRY(clear_files(folder, ".damaged", err));
+    TRY(clear_files(folder, "", err));
+    TRY(clear_file(folder, "archive.json", err));
+    TRY(clear_file(folder, "id.json", err));
 out:
-    dinm_buffer_free(&text);
-    dinm_buffer_free(&list_text);
-    return status;
-}
-
-/* Appends the names of the parts that differ from the ones in id.json, either way. */
-static int compare_parts(struct dinm_json found, const struct dinm_journal_part *parts,
-                         size_t n_parts, struct dinm_buffer *names, struct dinm_error *err)
-{
-    int status = DINM_OK;
-    const char *text;
-    char digest[24];
-    for (size_t i = 0; i < n_parts; i++) {
-        text = "";
-        TRY(dinm_json_get_text_or(found, parts[i].name, &text, err));
-        snprintf(digest, sizeof digest, "%016" PRIx64, parts[i].digest);
-        if (strcmp(text, digest) != 0) {
-            TRY(dinm_buffer_append_format(names, err, "%s%s", names->n_bytes > 0 ? ", " : "",
-                                          parts[i].name));
-        }
-    }
-    for (const cJSON *item = found.object->child; item != NULL; item = item->next) {
-        bool given = false;
-        for (size_t i = 0; i < n_parts; i++) {
-            given = given || strcmp(item->string, parts[i].name) == 0;
-        }
-        if (!given) {
-            TRY(dinm_buffer_append_format(names, err, "%s%s", names->n_bytes > 0 ? ", " : "",
-                                          item->string));
-        }
-    }
-out:
-    return status;
-}
-
-static int check_id(const char *path, const char *out, const struct dinm_journal_part *parts,
-                    size_t n_parts, struct dinm_error *err)
-{
-    int status = DINM_OK;
-    cJSON *tree = NULL;
-    struct dinm_json found = {.where = path};
-    struct dinm_buffer names = {0};
-    TRY(dinm_json_load(path, &tree, err));
-    TRY(dinm_json_get_object((struct dinm_json){tree, path}, "parts", &found.object, err));
-    TRY(compare_parts(found, parts, n_parts, &names, err));
-    if (names.n_bytes > 0) {
-        status = dinm_fail(err, DINM_FAILED,
-                           "%s belongs to another job, which differs in: %s; use --fresh to start "
-                           "over or another --out",
-                           out, names.data);
-    }
-out:
-    cJSON_Delete(tree);
-    dinm_buffer_free(&names);
     return status;
 }
 
 int dinm_journal_folder_identify(const char *folder, const char *out,
-                                 const struct dinm_journal_part *parts, size_t n_parts,
-                                 struct dinm_error *err)
+                                 const struct dinm_identity *id, struct dinm_error *err)
 {
     int status = DINM_OK;
     int64_t *numbers = NULL;
@@ -256,7 +190,7 @@ int dinm_journal_folder_identify(const char *folder, const char *out,
         TRY(DINM_FAILED);
     }
     if (dinm_path_exists(path)) {
-        TRY(check_id(path, out, parts, n_parts, err));
+        TRY(dinm_identity_check(path, out, id, err));
     } else {
         TRY(list(folder, "", &numbers, &n, err));
         if (n > 0) {
@@ -265,7 +199,7 @@ int dinm_journal_folder_identify(const char *folder, const char *out,
                           "start over or another --out",
                           folder));
         }
-        TRY(write_id(path, parts, n_parts, err));
+        TRY(dinm_identity_write(path, id, err));
     }
 out:
     free(numbers);

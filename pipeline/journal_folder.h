@@ -11,10 +11,9 @@ int dinm_journal_folder_lock(const char *folder, int *fd, struct dinm_error *err
 /* Removes the files that a journal consists of. */
 int dinm_journal_folder_clear(const char *folder, struct dinm_error *err);
 
-/* Writes folder/id.json, or compares it with the parts if it is there. `out` is for sentences. */
+/* Writes folder/id.json, or compares it with the job if it is there. `out` is for sentences. */
 int dinm_journal_folder_identify(const char *folder, const char *out,
-                                 const struct dinm_journal_part *parts, size_t n_parts,
-                                 struct dinm_error *err);
+                                 const struct dinm_identity *id, struct dinm_error *err);
 
 /* Appends the good records of all files, in order of their numbers, to *known, and repairs the
  * files so that they end with a good record. */

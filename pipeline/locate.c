@@ -1,6 +1,7 @@
 /* Cases out, distances in: several are under way at once if there are several stages. */
 #include "pipeline/locate.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,20 +84,33 @@ static size_t choose_layer(const float *distances, size_t n_layers)
     return best;
 }
 
-static int put_located(struct dinm_sink *sink, size_t unit, size_t layer, const float *distances,
-                       size_t n_layers, struct dinm_error *err)
+/* Closes the payload with the digest of the case's hidden states in the archive, by which a later
+ * run knows that they are still what was written. */
+static int put_located(struct dinm_job *job, struct dinm_sink *sink, const struct dinm_item *item,
+                       struct dinm_buffer *payload, struct dinm_error *err)
 {
     int status = DINM_OK;
-    struct dinm_buffer payload = {0};
-    TRY(dinm_buffer_append_format(&payload, err, "{\"layer\": %zu, \"distances\": [", layer));
-    for (size_t l = 0; l < n_layers; l++) {
-        TRY(dinm_buffer_append_text(&payload, l == 0 ? "" : ", ", err));
-        TRY(dinm_json_put_float(&payload, distances[l], err));
+    if (job->archive && job->settings->archive.hidden != DINM_HIDDEN_NONE) {
+        TRY(dinm_buffer_append_format(payload, err, ", \"states\": \"%016" PRIx64 "\"",
+                                      item->states));
     }
-    TRY(dinm_buffer_append_text(&payload, "]}", err));
-    TRY(dinm_sink_put(sink, unit, &payload, err));
+    TRY(dinm_buffer_append_text(payload, "}", err));
+    TRY(dinm_sink_put(sink, (size_t)item->task, payload, err));
 out:
-    dinm_buffer_free(&payload);
+    return status;
+}
+
+static int print_located(struct dinm_buffer *payload, size_t layer, const float *distances,
+                         size_t n_layers, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    TRY(dinm_buffer_append_format(payload, err, "{\"layer\": %zu, \"distances\": [", layer));
+    for (size_t l = 0; l < n_layers; l++) {
+        TRY(dinm_buffer_append_text(payload, l == 0 ? "" : ", ", err));
+        TRY(dinm_json_put_float(payload, distances[l], err));
+    }
+    TRY(dinm_buffer_append_text(payload, "]", err));
+out:
     return status;
 }
 
@@ -117,21 +131,25 @@ static int take_case(struct dinm_job *job, const struct dinm_item *item, struct 
     int status = DINM_OK;
     size_t n_layers = job->slice.config.n_layers, case_index = (size_t)item->task;
     const float *distances = dinm_item_values(item);
+    struct dinm_buffer payload = {0};
     if (item->error.status < 0) {
         TRY(dinm_fail(err, item->error.status, "%s", item->error.text));
     }
     size_t layer = choose_layer(distances, n_layers);
     size_t broken = first_broken(distances, n_layers);
     if (broken < n_layers) {
-        TRY(dinm_record_put_failure(sink, case_index, err,
-                                    "its hidden states are not finite after layer %zu", broken));
-        goto out;
+        TRY(dinm_buffer_append_format(
+            &payload, err, "{\"failed\": \"its hidden states are not finite after layer %zu\"",
+            broken));
+    } else {
+        TRY(job->archive ? dinm_archive_write_distance(job->archive, case_index, distances,
+                                                       (int32_t)layer, err)
+                         : DINM_OK);
+        TRY(print_located(&payload, layer, distances, n_layers, err));
     }
-    if (job->archive) {
-        TRY(dinm_archive_write_distance(job->archive, case_index, distances, (int32_t)layer, err));
-    }
-    TRY(put_located(sink, case_index, layer, distances, n_layers, err));
+    TRY(put_located(job, sink, item, &payload, err));
 out:
+    dinm_buffer_free(&payload);
     return status;
 }
 
@@ -161,13 +179,14 @@ out:
 }
 
 int dinm_locate_layer(const struct dinm_job *job, size_t case_index, size_t *layer,
-                      struct dinm_error *err)
+                      bool *own_failure, struct dinm_error *err)
 {
     int status = DINM_OK;
     const struct dinm_settings *s = job->settings;
     cJSON *tree = NULL;
     int64_t found = 0;
     int64_t n_layers = (int64_t)job->slice.config.n_layers;
+    *own_failure = false;
     if (s->locate.n_layers > 0) {
         found = s->locate.layers[0];
     } else {
@@ -175,6 +194,7 @@ int dinm_locate_layer(const struct dinm_job *job, size_t case_index, size_t *lay
         TRY(dinm_record_parse(&job->records[DINM_LOCATE], unit, &tree, err));
         struct dinm_json j = {tree, "the journal's record of phase locate"};
         const char *reason = dinm_record_failure(tree);
+        *own_failure = reason != NULL;
         TRY(reason ? dinm_fail(err, DINM_FAILED, "%s", reason) : DINM_OK);
         TRY(dinm_json_get_int(j, "layer", 0, n_layers - 1, &found, err));
     }

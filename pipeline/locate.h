@@ -9,12 +9,13 @@
 /* Ids of every case's two responses, cut to the model's positions. Local. */
 int dinm_locate_encode(struct dinm_job *job, struct dinm_error *err);
 
-/* One unit = one case; payload {"layer": 0-based, "distances": [n_layers]}. */
+/* One unit = one case; payload {"layer": 0-based, "distances": [n_layers], "states": digest of its
+ * hidden states in the archive, if they are wanted there}. */
 dinm_unit_function dinm_locate_unit; /* context: struct dinm_job * */
 
 /* The layer to edit in that case, from the records of the finished phase and the settings
- * (fixed layers, or the first case's). */
+ * (fixed layers, or the first case's). *own_failure: it failed since that case was not located. */
 int dinm_locate_layer(const struct dinm_job *job, size_t case_index, size_t *layer,
-                      struct dinm_error *err);
+                      bool *own_failure, struct dinm_error *err);
 
 #endif

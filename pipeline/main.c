@@ -12,6 +12,7 @@
 #include "pipeline/args.h"
 #include "pipeline/command_model.h"
 #include "pipeline/commands.h"
+#include "pipeline/orphan.h"
 #include "pipeline/stop.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_WRONG_USAGE = 2, EXIT_STOPPED = 75 };
@@ -30,7 +31,7 @@ static int exit_status(int status)
     }
 }
 
-/* This process's rank as the launcher tells it before MPI_Init; 0 without a launcher. */
+/* This process's rank as the launcher tells it before MPI_Init; -1 without a launcher. */
 static int launched_rank(void)
 {
     static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
@@ -41,7 +42,7 @@ static int launched_rank(void)
             return atoi(rank);
         }
     }
-    return 0;
+    return -1;
 }
 
 /* What the libraries must find in their environment; what the person has set stays. */
@@ -103,8 +104,13 @@ static int run_collective(const struct dinm_args *args)
 {
     struct dinm_error err = {0};
     int provided = MPI_THREAD_SINGLE, rank = 0;
+    if (launched_rank() >= 0) {
+        dinm_orphan_begin(EXIT_FAILED);
+    }
     /* Over several nodes the work queue answers from a thread of its own (queue.h). */
-    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided) != MPI_SUCCESS) {
+    int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided);
+    dinm_orphan_end();
+    if (code != MPI_SUCCESS) {
         int status = dinm_fail(&err, DINM_FAILED, "MPI could not be started");
         complain(status, &err);
         return status;
@@ -119,10 +125,15 @@ static int run_collective(const struct dinm_args *args)
     if (rank == 0) {
         complain(status, &err);
     }
-    if (status == DINM_FAILED && dinm_archive_has_failed()) {
+    if (status == DINM_FAILED) {
+        /* One rank whose HDF5 would not survive MPI_Finalize is enough: nobody may wait for it
+         * there. The reduction also lets rank 0 speak first. */
+        int broken = dinm_archive_has_failed();
         fflush(NULL);
-        MPI_Barrier(MPI_COMM_WORLD);
-        end_now(status);
+        MPI_Allreduce(MPI_IN_PLACE, &broken, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
+        if (broken) {
+            end_now(status);
+        }
     }
     MPI_Finalize();
     return status;

@@ -3,6 +3,7 @@
 #include "pipeline/phase.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include "pipeline/deal.h"
 #include "pipeline/progress.h"
@@ -34,8 +35,13 @@ int dinm_sink_put(struct dinm_sink *sink, size_t unit, const struct dinm_buffer 
                          "asked for",
                          dinm_phase_names[u->phase], unit);
     }
-    TRY(dinm_journal_append(sink->journal, u->phase, unit - (is_beside ? plan->units.n_units : 0),
-                            payload->data, payload->n_bytes, err));
+    const size_t own = unit - (is_beside ? plan->units.n_units : 0);
+    const char *known = sink->known != NULL ? sink->known[is_beside].payloads[own] : NULL;
+    if (known == NULL || strlen(known) != payload->n_bytes ||
+        memcmp(known, payload->data, payload->n_bytes) != 0) {
+        TRY(dinm_journal_append(sink->journal, u->phase, own, payload->data, payload->n_bytes,
+                                err));
+    }
     sink->n_put++;
     sink->n_places += places_of(u);
 out:
@@ -58,9 +64,11 @@ struct loop {
     struct dinm_journal *journal;       /* borrows */
     struct dinm_queue queue;            /* owns */
     struct dinm_progress progress;
-    struct dinm_deal deal; /* owns: of units not in the journal */
-    size_t n_done;         /* places, of all ranks, as rank 0 last saw it */
-    double cost[2];        /* of what is to be done in either phase */
+    struct dinm_records known[2]; /* own: what the journal has of either phase */
+    struct dinm_deal deal;        /* owns: of the units that are to be done */
+    size_t n_again;               /* of these, journaled already */
+    size_t n_done;                /* places, of all ranks, as rank 0 last saw it */
+    double cost[2];               /* of what is to be done in either phase */
     double start_s, busy_s;
     bool is_rank_0;
 };
@@ -76,28 +84,53 @@ static const struct dinm_phase_units *part_of(const struct dinm_phase_plan *plan
     return part == 0 ? &plan->units : &plan->beside;
 }
 
+/* Batches have as many units again that this many of them would be dealt evenly enough. */
+enum { ENOUGH = 8 };
+
+/* Most places of units that go together. */
+static size_t most_alike(const struct dinm_phase_plan *plan, size_t n_workers,
+                         const struct dinm_phase_units *u)
+{
+    size_t n_places = 0;
+    for (size_t part = 0; part < n_parts(plan); part++) {
+        n_places += part_of(plan, part)->n_units * places_of(part_of(plan, part));
+    }
+    size_t most = n_places / (ENOUGH * n_workers);
+    return most < u->n_alike ? most : u->n_alike;
+}
+
 /* Local. Lists the units of one phase that are to be done, behind the *n that are in `open`;
  * *n_before counts the places of those that need not. */
 static int list_open(struct loop *l, size_t part, struct dinm_deal_unit *open, size_t *n,
-                     size_t *n_before, struct dinm_error *err)
+                     size_t most, size_t *n_before, struct dinm_error *err)
 {
     int status = DINM_OK;
     const struct dinm_phase_units *u = part_of(l->plan, part);
-    const size_t number = part == 0 ? 0 : l->plan->units.n_units;
-    struct dinm_records known = {0};
-    TRY(dinm_journal_records(l->journal, u->phase, u->n_units, &known, err));
+    const size_t number = part == 0 ? 0 : l->plan->units.n_units, n_places = places_of(u);
+    struct dinm_deal_unit *last = NULL; /* holds the unit before, if that is open */
+    TRY(dinm_journal_records(l->journal, u->phase, u->n_units, &l->known[part], err));
     for (size_t unit = 0; unit < u->n_units; unit++) {
-        if (known.payloads[unit] != NULL && !l->plan->again) {
-            *n_before += places_of(u);
+        bool known = l->known[part].payloads[unit] != NULL;
+        if (known && (u->again == NULL || !u->again[unit])) {
+            *n_before += n_places;
+            last = NULL;
             continue;
         }
-        open[*n] = (struct dinm_deal_unit){.number = number + unit,
-                                           .n_places = places_of(u),
-                                           .cost = u->costs != NULL ? u->costs[unit] : 1.0};
-        l->cost[part] += open[(*n)++].cost;
+        const double cost = u->costs != NULL ? u->costs[unit] : 1.0;
+        l->n_again += known;
+        l->cost[part] += cost;
+        if (last != NULL && u->alike != NULL && u->alike[unit] &&
+            last->n_places + n_places <= most) {
+            last->n_more++;
+            last->n_places += n_places;
+            last->cost += cost;
+            continue;
+        }
+        last = &open[(*n)++];
+        *last =
+            (struct dinm_deal_unit){.number = number + unit, .n_places = n_places, .cost = cost};
     }
 out:
-    dinm_records_free(&known);
     return status;
 }
 
@@ -113,7 +146,8 @@ static int loop_open(struct loop *l, const struct dinm_grid *grid, size_t *n_bef
                                              sizeof *open, "a list of units", err);
     TRY(open != NULL ? DINM_OK : DINM_FAILED);
     for (size_t part = 0; part < n_parts(plan); part++) {
-        TRY(list_open(l, part, open, &n, n_before, err));
+        size_t most = most_alike(plan, (size_t)n_workers, part_of(plan, part));
+        TRY(list_open(l, part, open, &n, most, n_before, err));
     }
     TRY(dinm_deal_make(&l->deal, open, n, plan->batch, (size_t)n_workers, plan->together, err));
 out:
@@ -138,7 +172,8 @@ static int do_batch(struct loop *l, const size_t *units, size_t n, struct dinm_e
 {
     int status = DINM_OK;
     const struct dinm_phase_plan *plan = l->plan;
-    struct dinm_sink sink = {.journal = l->journal, .plan = plan, .units = units, .n_units = n};
+    struct dinm_sink sink = {
+        .journal = l->journal, .plan = plan, .known = l->known, .units = units, .n_units = n};
     double start_s = dinm_now_s();
     dinm_watchdog_beat();
     TRY(plan->run(plan->context, sink.units, n, &sink, err));
@@ -254,6 +289,7 @@ int dinm_phase_run_all(const struct dinm_grid *grid, struct dinm_journal *journa
     const char *name = plan->name != NULL ? plan->name : dinm_phase_names[plan->units.phase];
     const double busy_before_s = busy_s(&l);
     size_t n_total = 0, n_before = 0, n_done = 0;
+    bool stopped = false;
     for (size_t i = 0; i < n_parts(plan); i++) {
         out[i] = (struct dinm_records){0};
         n_total += part_of(plan, i)->n_units * places_of(part_of(plan, i));
@@ -269,7 +305,8 @@ int dinm_phase_run_all(const struct dinm_grid *grid, struct dinm_journal *journa
             dinm_progress_end(&l.progress, l.n_done);
             goto out;
         }
-        if (status == DINM_STOPPED && err != NULL) {
+        stopped = status == DINM_STOPPED;
+        if (stopped && err != NULL) {
             *err = (struct dinm_error){0}; /* said anew below, with the count of all ranks */
         }
         TRY(dinm_journal_exchange_all(journal, grid, err));
@@ -282,6 +319,11 @@ int dinm_phase_run_all(const struct dinm_grid *grid, struct dinm_journal *journa
                            "stopped in phase %s with %zu of %zu %s done; the "
                            "same command goes on from there",
                            dinm_phase_names[plan->units.phase], n_done, n_total, plan->noun);
+    } else if (stopped && l.n_again > 0) {
+        status = dinm_fail(err, DINM_STOPPED,
+                           "stopped in phase %s, which has to be done again for %zu %s; the same "
+                           "command goes on from there",
+                           name, l.n_again, plan->noun);
     }
 out:
     for (size_t i = 0; status < 0 && i < n_parts(plan); i++) {
@@ -289,5 +331,7 @@ out:
     }
     share_time(&l, busy_before_s, time);
     dinm_deal_free(&l.deal);
+    dinm_records_free(&l.known[0]);
+    dinm_records_free(&l.known[1]);
     return status;
 }

@@ -15,11 +15,14 @@ struct dinm_phase_plan;
 struct dinm_sink {
     struct dinm_journal *journal;       /* borrows */
     const struct dinm_phase_plan *plan; /* borrows */
+    const struct dinm_records *known;   /* borrows: what the plan's phases had journaled before; may
+                                           be NULL */
     const size_t *units;                /* borrows: [n_units] what was handed out, ascending */
     size_t n_units;
     size_t n_put, n_places; /* of those put */
 };
-/* Local. The payload is copied. `unit` must be one of those handed out. */
+/* Local. The payload is copied. `unit` must be one of those handed out. One that was done again,
+ * and is journaled with the same payload, is not journaled twice. */
 int dinm_sink_put(struct dinm_sink *sink, size_t unit, const struct dinm_buffer *payload,
                   struct dinm_error *err);
 
@@ -39,6 +42,11 @@ struct dinm_phase_units {
     size_t n_units;
     const double *costs; /* borrows: [n_units], as far as known; NULL: one like the other */
     size_t n_places;     /* what one takes of a batch; 0 is 1 */
+    /* Borrows: [n_units] it goes with the one before it, as long as they take n_alike places at
+     * most and there is enough to be dealt evenly; NULL: each by itself. */
+    const bool *alike;
+    size_t n_alike;
+    const bool *again; /* borrows: [n_units] do these although they are journaled; NULL: none */
 };
 
 struct dinm_phase_plan {
@@ -56,7 +64,6 @@ struct dinm_phase_plan {
      * stages of their groups serve. */
     struct dinm_stage *stage;
     bool quiet;
-    bool again;        /* do all units, journaled or not */
     double deadline_s; /* dinm_now_s() of this rank after which no unit is started; 0: none */
 };
 

@@ -106,7 +106,7 @@ struct answers {
 
 /* How the units of a group are worked on. */
 struct flow {
-    size_t lanes, sequences;        /* of the decoding batch */
+    size_t lanes, caches;           /* of the decoding batch, at most */
     struct answers vanilla, edited; /* edited: vanilla ones beside them */
     size_t n_locates, n_edits;      /* under way at once */
 };
@@ -164,8 +164,8 @@ static struct flow flow_of(const struct dinm_plan *plan)
     const struct dinm_job *job = plan->job;
     size_t n_stages = plan->n_stages, n_cases = job->cases.n_cases;
     struct flow f = {.lanes = dinm_decode_n_lanes(n_stages)};
-    f.sequences = dinm_decode_most(&job->generator, n_stages);
-    size_t at_once = fewer(answers_at_once(plan), f.sequences);
+    f.caches = dinm_decode_most(&job->generator, n_stages) + job->generator.share_prefixes;
+    size_t at_once = fewer(answers_at_once(plan), f.caches);
     f.vanilla =
         answers_of(plan, vanilla_rows, vanilla_capacity, job->prompts.n_prompts, at_once, f.lanes);
     f.edited = answers_of(plan, edited_rows, edited_capacity, n_cases * DINM_N_INPUTS,
@@ -184,7 +184,7 @@ static double question_positions(const struct dinm_plan *plan, const struct flow
 {
     const struct dinm_job *job = plan->job;
     const struct dinm_settings *s = job->settings;
-    size_t n = job->questions.n_questions, room = f->sequences - f->edited.at_once;
+    size_t n = job->questions.n_questions, room = f->caches - f->edited.at_once;
     double most = 0.0;
     for (size_t i = 0; i < n; i++) {
         double positions = vanilla_capacity(plan, job->prompts.of_question[i]);
@@ -356,7 +356,8 @@ void dinm_plan_fill_stage(const struct dinm_plan *plan, struct dinm_plan_stage *
     struct flow f = flow_of(plan);
     f.edited.positions += question_positions(plan, &f);
     double scratch =
-        (double)dinm_workspace_bytes(&job->slice.config, most_rows(plan, &f), most_keys(plan));
+        (double)dinm_workspace_bytes(&job->slice.config, most_rows(plan, &f), most_keys(plan)) +
+        (double)dinm_compute_bytes(job->way, &job->slice.config, s->last);
     for (int at = DINM_AT_LOCATE; at < DINM_AT_JUDGE; at++) {
         s->memory[at] = (struct dinm_plan_memory){.weights = weights_of(plan, s->first, s->last),
                                                   .activations = scratch};

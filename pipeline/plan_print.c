@@ -193,8 +193,10 @@ static int print_work(const struct dinm_plan *plan, struct dinm_buffer *out, str
     PUT("  %-15s %8s %8s %8s %8s %10s\n", "all", rounded(room[0], all.n_read),
         rounded(room[1], all.n_written), rounded(room[2], all.many), rounded(room[3], all.bytes),
         dinm_plan_say_time(room[4], all.time_s));
-    PUT("  at %sflop/s on many rows and %sflop/s on %zu, measured on all ranks at once\n\n",
-        rounded(room[0], many), rounded(room[1], few), dinm_plan_few_rows(plan, DINM_AT_VANILLA));
+    PUT("  at %sflop/s on many rows and %sflop/s on %zu%s%s, measured on all ranks at once\n\n",
+        rounded(room[0], many), rounded(room[1], few), dinm_plan_few_rows(plan, DINM_AT_VANILLA),
+        plan->job->way != NULL ? ", in bf16 by " : "",
+        plan->job->way != NULL ? plan->job->way->name : "");
 out:
     return status;
 }

@@ -9,12 +9,14 @@
 enum { MANY_ROWS = 512, LARGEST_BYTES = 64 << 20 };
 
 struct trial {
-    struct dinm_matrix w; /* data owned */
-    float *x, *y;         /* owns: [MANY_ROWS][n_in], [MANY_ROWS][n_out] */
+    struct dinm_matrix w;   /* data owned */
+    float *x, *y;           /* owns: [MANY_ROWS][n_in], [MANY_ROWS][n_out] */
+    struct dinm_bf16 *bf16; /* owns; NULL: in float32 */
 };
 
 static void trial_close(struct trial *t)
 {
+    dinm_bf16_close(t->bf16);
     free((void *)t->w.data);
     free(t->x);
     free(t->y);
@@ -30,12 +32,19 @@ static int trial_open(struct trial *t, const struct dinm_plan *plan, struct dinm
     enum dinm_dtype dtype = size < 4 ? DINM_BF16 : DINM_F32;
     size_t row_bytes = c->d_model * dinm_dtype_size(dtype);
     size_t n_out = c->d_ff * row_bytes <= LARGEST_BYTES ? c->d_ff : LARGEST_BYTES / row_bytes;
+    struct dinm_matrix *const matrix[] = {&t->w};
+    int status = DINM_OK;
     static const char what[] = "the plan's measurement";
     *t = (struct trial){.w = {.dtype = dtype, .n_out = n_out > 0 ? n_out : 1, .n_in = c->d_model}};
     t->w.data = dinm_alloc(t->w.n_out, row_bytes, what, err);
     t->x = dinm_alloc(MANY_ROWS * t->w.n_in, sizeof *t->x, what, err);
     t->y = dinm_alloc(MANY_ROWS * t->w.n_out, sizeof *t->y, what, err);
-    return t->w.data && t->x && t->y ? DINM_OK : DINM_FAILED;
+    TRY(t->w.data && t->x && t->y ? DINM_OK : DINM_FAILED);
+    if (plan->job->way != NULL) {
+        TRY(dinm_bf16_open(&t->bf16, plan->job->way, matrix, 1, err));
+    }
+out:
+    return status;
 }
 
 /* Operations per second; the first product, which wakes threads and pages, does not count. */

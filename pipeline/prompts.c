@@ -22,7 +22,8 @@ int dinm_prompt_text(const struct dinm_settings *s, const char *query, bool suff
     const char *template = s->prompt.template;
     const char *hole = strstr(template, placeholder);
     if (!hole) {
-        return dinm_fail(err, DINM_USAGE, "prompt.template: expected a text with %s in it, found \"%s\"",
+        return dinm_fail(err, DINM_USAGE,
+                         "prompt.template: expected a text with %s in it, found \"%s\"",
                          placeholder, template);
     }
     TRY(dinm_buffer_append(out, template, (size_t)(hole - template), err));
@@ -153,6 +154,63 @@ out:
     return status;
 }
 
+/* A prompt and the number it has by its first use. */
+struct numbered {
+    struct dinm_prompt prompt;
+    size_t number;
+};
+
+static int compare_texts(const void *a, const void *b)
+{
+    const struct numbered *x = a;
+    const struct numbered *y = b;
+    return strcmp(x->prompt.text, y->prompt.text);
+}
+
+/* text has its first quarter in common with the one before it. */
+static bool begins_alike(const char *before, const char *text)
+{
+    size_t n = 0;
+    while (text[n] != '\0' && text[n] == before[n]) {
+        n++;
+    }
+    return 4 * n >= strlen(text);
+}
+
+/* Moves the texts in use from texts: [n_used] into the table, sorted. first: [n_prompts] */
+static int fill_table(struct dinm_prompt_table *table, const struct dinm_settings *s, char **texts,
+                      const size_t *first, size_t n_inputs, struct dinm_error *err)
+{
+    int status = DINM_OK;
+    size_t n = table->n_prompts;
+    size_t *place = dinm_alloc(n, sizeof *place, "prompts", err);
+    struct numbered *sorted = dinm_alloc(n, sizeof *sorted, "prompts", err);
+    table->prompts = dinm_alloc(n, sizeof *table->prompts, "prompts", err);
+    table->alike = dinm_alloc(n, sizeof *table->alike, "prompts", err);
+    TRY(place && sorted && table->prompts && table->alike ? DINM_OK : DINM_FAILED);
+    for (size_t i = 0; i < n; i++) {
+        bool is_question = first[i] >= n_inputs;
+        sorted[i].number = i;
+        sorted[i].prompt.text = texts[first[i]];
+        sorted[i].prompt.max_new =
+            (size_t)(is_question ? s->evaluate.kqa_max_new_tokens : s->generate.max_new_tokens);
+        texts[first[i]] = NULL;
+    }
+    qsort(sorted, n, sizeof *sorted, compare_texts);
+    for (size_t i = 0; i < n; i++) {
+        table->prompts[i] = sorted[i].prompt;
+        table->alike[i] = i > 0 && begins_alike(sorted[i - 1].prompt.text, sorted[i].prompt.text);
+        place[sorted[i].number] = i;
+    }
+    for (size_t i = 0; i < table->n_used; i++) {
+        table->of_input[i] = place[table->of_input[i]];
+    }
+out:
+    free(place);
+    free(sorted);
+    return status;
+}
+
 int dinm_prompt_table_build(struct dinm_prompt_table *table, const struct dinm_settings *s,
                             const struct dinm_cases *cases, const struct dinm_questions *questions,
                             struct dinm_error *err)
@@ -169,15 +227,7 @@ int dinm_prompt_table_build(struct dinm_prompt_table *table, const struct dinm_s
     TRY(make_texts(texts, s, cases, questions, err));
     TRY(dinm_distinct((const char *const *)texts, n, table->of_input, first, &table->n_prompts,
                       err));
-    table->prompts = dinm_alloc(table->n_prompts, sizeof *table->prompts, "prompts", err);
-    TRY(table->prompts ? DINM_OK : DINM_FAILED);
-    for (size_t i = 0; i < table->n_prompts; i++) {
-        bool is_question = first[i] >= n_inputs;
-        table->prompts[i].text = texts[first[i]];
-        table->prompts[i].max_new = (size_t)(is_question ? s->evaluate.kqa_max_new_tokens
-                                                         : s->generate.max_new_tokens);
-        texts[first[i]] = NULL;
-    }
+    TRY(fill_table(table, s, texts, first, n_inputs, err));
 out:
     for (size_t i = 0; texts && i < n; i++) {
         free(texts[i]);
@@ -196,6 +246,7 @@ void dinm_prompt_table_free(struct dinm_prompt_table *table)
         free(table->prompts[i].text);
     }
     free(table->prompts);
+    free(table->alike);
     free(table->of_input);
     *table = (struct dinm_prompt_table){0};
 }

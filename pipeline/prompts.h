@@ -37,10 +37,12 @@ struct dinm_prompt {
     size_t max_new;
 };
 
-/* Vanilla prompts of all cases and general questions, each distinct one once, in the order of
- * first use. */
+/* Vanilla prompts of all cases and general questions, each distinct one once, sorted by their
+ * bytes: those that begin alike are neighbours, so that they can be answered together and share the
+ * reading. */
 struct dinm_prompt_table {
     struct dinm_prompt *prompts; /* owns: [n_prompts] */
+    bool *alike; /* owns: [n_prompts]: a quarter of it at least is how the one before it begins */
     size_t n_prompts;
     size_t *of_input;    /* owns: [n_cases][DINM_N_INPUTS] index into prompts */
     size_t *of_question; /* owns: [n_questions] */

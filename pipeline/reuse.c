@@ -1,5 +1,5 @@
-/* From one journal into another. The archive comes first: a run that is killed in between finds
- * units to do, and takes them over again. */
+/* From one journal into another. The hidden states come first: a run that is killed in between
+ * finds units to do, and takes them over again. */
 #include "pipeline/reuse.h"
 
 #include <stdlib.h>
@@ -55,23 +55,15 @@ out:
     return status;
 }
 
-/* Collective. *taken: the states are here, or this phase has none. */
-static int take_states_all(struct dinm_job *job, const char *donor, bool *taken,
-                           struct dinm_error *err)
+/* Collective. Whether the states are here. */
+static bool take_states_all(struct dinm_job *job, const char *donor)
 {
-    int status = DINM_OK;
     struct dinm_error why = {0};
-    char *path = dinm_path_join(donor, "activations.h5", err);
-    TRY(dinm_agree_all(&job->grid, path ? DINM_OK : DINM_FAILED, err));
-    if (dinm_archive_copy_states_all(job->archive, path, &why) < 0) {
-        *taken = false;
-        if (job->grid.rank == 0) {
-            dinm_log(DINM_LOG_NOTICE, "%s; all cases are located again", why.text);
-        }
+    const bool taken = dinm_states_copy_all(job, donor, &why) >= 0;
+    if (!taken && job->grid.rank == 0) {
+        dinm_log(DINM_LOG_NOTICE, "%s; all cases are located again", why.text);
     }
-out:
-    free(path);
-    return status;
+    return taken;
 }
 
 /* Local, rank 0. */
@@ -90,11 +82,10 @@ out:
 }
 
 int dinm_reuse_all(struct dinm_job *job, enum dinm_phase phase, size_t n_units, const char *donor,
-                   size_t *n_taken, struct dinm_error *err)
+                   bool *again, size_t *n_taken, struct dinm_error *err)
 {
     const struct dinm_grid *grid = &job->grid;
     struct loan l = {.journal = {.fd = -1, .lock_fd = -1, .rank = -1}};
-    bool taken = true;
     int status = grid->rank == 0 ? loan_open(&l, job, phase, n_units, donor, err) : DINM_OK;
     *n_taken = 0;
     TRY(dinm_agree_all(grid, status, err));
@@ -103,19 +94,16 @@ int dinm_reuse_all(struct dinm_job *job, enum dinm_phase phase, size_t n_units, 
     if (!wanted) {
         goto out;
     }
-    if (phase == DINM_LOCATE) {
-        TRY(take_states_all(job, donor, &taken, err));
-    }
-    if (!taken) {
+    if (phase == DINM_LOCATE && !take_states_all(job, donor)) {
         goto out;
     }
     if (grid->rank == 0) {
-        status = phase == DINM_EDIT ? dinm_states_put_losses(job, &l.theirs, err) : DINM_OK;
-        status = status < 0 ? status : give(job, &l, phase, err);
+        status = give(job, &l, phase, err);
         *n_taken = n_units - l.own.n_done;
     }
     TRY(dinm_agree_all(grid, status, err));
     TRY(dinm_journal_exchange_all(&job->journal, grid, err));
+    TRY(dinm_states_accept_all(job, phase, again, err));
 out:
     loan_close(&l);
     return status;

@@ -20,6 +20,7 @@
 #include "pipeline/progress.h"
 #include "pipeline/report.h"
 #include "pipeline/reuse.h"
+#include "pipeline/run_folder.h"
 #include "pipeline/states.h"
 #include "pipeline/stop.h"
 #include "pipeline/watchdog.h"
@@ -30,7 +31,7 @@ struct run {
     const struct dinm_run_options *options; /* borrows */
     struct dinm_run_part *part;             /* borrows */
     double deadline_s;
-    bool states_lost;               /* the archive had to be made again */
+    bool *locate_again;             /* owns: [n_cases] their hidden states were lost */
     struct dinm_watchdog *watchdog; /* owns */
 };
 
@@ -42,63 +43,6 @@ static bool wanted(const struct run *r, enum dinm_phase phase)
 static bool speaks(const struct run *r)
 {
     return r->job.grid.rank == 0 && !r->options->quiet;
-}
-
-/* OUT/job.json: the resolved settings with each value's origin. */
-static int write_settings(const struct dinm_settings *s, struct dinm_error *err)
-{
-    int status = DINM_OK;
-    struct dinm_buffer text = {0};
-    char *path = dinm_path_join(s->run.out, "job.json", err);
-    TRY(path ? DINM_OK : DINM_FAILED);
-    TRY(dinm_settings_print(s, true, true, &text, err));
-    TRY(dinm_buffer_append_text(&text, "\n", err));
-    TRY(dinm_file_write(path, text.data, text.n_bytes, err));
-out:
-    free(path);
-    dinm_buffer_free(&text);
-    return status;
-}
-
-static int open_journal_all(struct run *r, struct dinm_error *err)
-{
-    const struct dinm_digests *d = &r->job.digests;
-    const struct dinm_journal_part parts[] = {
-        {"settings", d->settings}, {"model", d->model}, {"tokenizer", d->tokenizer},
-        {"judge", d->judge},       {"cases", d->cases}, {"questions", d->questions}};
-    return dinm_journal_open_all(&r->job.journal, &r->job.grid, r->job.settings->run.out, parts,
-                                 sizeof parts / sizeof *parts, r->options->fresh, err);
-}
-
-/* Rank 0. A sweep's folder is not a run's: each would clear up after the other. */
-static int check_no_sweep(const char *out, struct dinm_error *err)
-{
-    char *path = dinm_path_join(out, "sweep/id.json", err);
-    if (path == NULL) {
-        return DINM_FAILED;
-    }
-    int status = dinm_path_exists(path)
-                     ? dinm_fail(err, DINM_FAILED, "%s holds a sweep; use another --out", out)
-                     : DINM_OK;
-    free(path);
-    return status;
-}
-
-/* Rank 0. What the writers of a killed run left behind: nobody else writes into these folders while
- * the journal's lock is ours. */
-static int clear_leftovers(const struct run *r, struct dinm_error *err)
-{
-    static const char *const folders[] = {".", "edits", "journal"};
-    int status = DINM_OK;
-    char *path = NULL;
-    for (size_t i = 0; r->job.journal.lock_fd >= 0 && i < sizeof folders / sizeof *folders; i++) {
-        free(path);
-        path = dinm_path_join(r->job.settings->run.out, folders[i], err);
-        TRY(path ? dinm_folder_clear_temporaries(path, err) : DINM_FAILED);
-    }
-out:
-    free(path);
-    return status;
 }
 
 /* What the units of a phase cost, as far as the plan knows; NULL on lack of memory. The caller
@@ -123,7 +67,8 @@ static int take_over_all(struct run *r, const struct dinm_phase_units *units,
     if (donor == NULL || units->n_units == 0) {
         return DINM_OK;
     }
-    TRY(dinm_reuse_all(&r->job, units->phase, units->n_units, donor, &n_taken, err));
+    TRY(dinm_reuse_all(&r->job, units->phase, units->n_units, donor, r->locate_again, &n_taken,
+                       err));
     if (speaks(r) && n_taken > 0) {
         dinm_log(DINM_LOG_NOTICE, "%s: %zu units as in %s", dinm_phase_names[units->phase], n_taken,
                  donor);
@@ -150,7 +95,7 @@ static int run_phase_all(struct run *r, struct dinm_phase_plan plan, struct dinm
         }
     }
     TRY(dinm_agree_all(&job->grid, status, err));
-    for (size_t i = 0; i < 2 && !plan.again; i++) {
+    for (size_t i = 0; i < 2; i++) {
         TRY(take_over_all(r, parts[i], err));
     }
     status = dinm_phase_run_all(&job->grid, &job->journal, &plan, records, time, err);
@@ -185,20 +130,25 @@ static int locate_all(struct run *r, struct dinm_error *err)
     if (!wanted(r, DINM_LOCATE)) {
         return recall(r, DINM_LOCATE, n, err);
     }
-    struct dinm_phase_plan plan = {.units = {.phase = DINM_LOCATE, .n_units = n},
-                                   .noun = "cases",
-                                   .batch = n_stages > 1 ? 64 * n_stages : 1,
-                                   .together = n_stages > 1, /* stages fill and empty once */
-                                   .run = dinm_locate_unit,
-                                   .context = &r->job,
-                                   .stage = &r->job.stage,
-                                   .again = r->states_lost};
+    struct dinm_phase_plan plan = {
+        .units = {.phase = DINM_LOCATE, .n_units = n, .again = r->locate_again},
+        .noun = "cases",
+        .batch = n_stages > 1 ? 64 * n_stages : 1,
+        .together = n_stages > 1, /* stages fill and empty once */
+        .run = dinm_locate_unit,
+        .context = &r->job,
+        .stage = &r->job.stage};
     return run_phase_all(r, plan, err);
 }
 
+/* As many of those that begin alike go together as a case has answers. */
 static struct dinm_phase_units vanilla_units(const struct run *r)
 {
-    return (struct dinm_phase_units){.phase = DINM_VANILLA, .n_units = r->job.prompts.n_prompts};
+    return (struct dinm_phase_units){
+        .phase = DINM_VANILLA,
+        .n_units = r->job.prompts.n_prompts,
+        .alike = r->job.settings->run.share_prefixes ? r->job.prompts.alike : NULL,
+        .n_alike = DINM_N_INPUTS};
 }
 
 /* A case is answered five times. */
@@ -239,6 +189,8 @@ static int answer_all(struct run *r, struct dinm_error *err)
     if (vanilla || edit) {
         TRY(run_phase_all(r, plan, err));
     }
+    r->job.n_prompt_read = r->job.stage.n_prompt_read;
+    r->job.n_prompt_shared = r->job.stage.n_prompt_shared;
 out:
     return status;
 }
@@ -277,11 +229,10 @@ static int run_model_phases_all(struct run *r, struct dinm_error *err)
 {
     int status = DINM_OK;
     if (wanted(r, DINM_LOCATE) || wanted(r, DINM_EDIT)) {
-        TRY(dinm_states_open_all(&r->job, &r->states_lost, err));
+        r->locate_again = dinm_alloc(r->job.cases.n_cases, sizeof *r->locate_again, "cases", err);
+        TRY(dinm_agree_all(&r->job.grid, r->locate_again ? DINM_OK : DINM_FAILED, err));
+        TRY(dinm_states_open_all(&r->job, r->locate_again, err));
         r->job.stage.archive = r->job.archive;
-    }
-    if (r->states_lost) {
-        TRY(dinm_states_restore_all(&r->job, err));
     }
     if (wanted(r, DINM_LOCATE) || wanted(r, DINM_EDIT) || wanted(r, DINM_REPORT)) {
         TRY(locate_all(r, err));
@@ -332,7 +283,7 @@ static int open_all(struct run *r, MPI_Comm comm, const struct dinm_settings *se
     }
     dinm_plan_most_rows(&r->plan, &n_rows, &n_keys);
     TRY(dinm_job_open_model_all(&r->job, r->plan.first, r->plan.n_stages, n_rows, n_keys,
-                                r->part->digests, err));
+                                r->part->memory, err));
 out:
     return status;
 }
@@ -365,23 +316,16 @@ int dinm_run_all(MPI_Comm comm, const struct dinm_settings *settings,
     struct run r = {.options = options, .part = part != NULL ? part : &alone};
     set_deadline(&r, settings);
     TRY(open_all(&r, comm, settings, err));
-    status =
-        part == NULL && r.job.grid.rank == 0 ? check_no_sweep(settings->run.out, err) : DINM_OK;
-    TRY(dinm_agree_all(&r.job.grid, status, err));
-    /* The folder of another job is refused before anything is written. */
-    TRY(open_journal_all(&r, err));
+    TRY(dinm_run_folder_take_all(&r.job, part == NULL, options->fresh, err));
     TRY(dinm_watchdog_open_all(&r.watchdog, &r.job.grid, r.job.journal.folder,
                                settings->run.patience_s, dinm_stop_hung, err));
-    if (r.job.grid.rank == 0) {
-        status = clear_leftovers(&r, err);
-        status = status < 0 ? status : write_settings(settings, err);
-    }
-    TRY(dinm_agree_all(&r.job.grid, status, err));
+    TRY(dinm_run_folder_begin_all(&r.job, err));
     TRY(run_model_phases_all(&r, err));
     if (wanted(&r, DINM_JUDGE) || wanted(&r, DINM_REPORT)) {
         TRY(run_judge_phases_all(&r, err));
     }
 out:
+    free(r.locate_again);
     dinm_plan_free(&r.plan);
     dinm_job_close_all(&r.job);
     dinm_watchdog_close(r.watchdog);

@@ -12,8 +12,7 @@
 /* What a run is told, and what it tells, as one of several of the same start. */
 struct dinm_run_part {
     double start_s; /* dinm_now_s() from which run.max_time_s counts; 0: the run's own start */
-    /* Borrows: of its files, as rank 0 knows them; NULL: they are read. */
-    const struct dinm_digests *digests;
+    struct dinm_digest_memory *memory; /* borrows: rank 0's, of files read before; may be NULL */
     /* Borrows: output folder of a finished run whose results of the phase are this one's, too. */
     const char *donors[DINM_N_PHASES];
     bool reported; /* told: its result files were written, also if cases failed */

@@ -114,30 +114,37 @@ out:
     return status;
 }
 
-/* Appends a row as it enters a digest. */
-static int put_row(const struct dinm_settings *s, const struct dinm_setting *row,
-                   struct dinm_buffer *text, struct dinm_error *err)
+int dinm_settings_visit(const struct dinm_settings *s, dinm_settings_visitor *visit, void *context,
+                        struct dinm_error *err)
 {
     int status = DINM_OK;
-    TRY(dinm_buffer_append_format(text, err, "%s=", row->key));
-    TRY(dinm_settings_put(s, row, text, err));
-    TRY(dinm_buffer_append_text(text, "\n", err));
+    struct dinm_buffer value = {0};
+    for (size_t r = 0; r < dinm_settings_n_rows; r++) {
+        const struct dinm_setting *row = &dinm_settings_table[r];
+        /* The profile acts through the values of the other rows. */
+        if (row->kind == DINM_KIND_PATH || strncmp(row->key, "run.", 4) == 0 ||
+            strcmp(row->key, "profile") == 0) {
+            continue;
+        }
+        value.n_bytes = 0;
+        TRY(dinm_settings_put(s, row, &value, err));
+        TRY(visit(context, row->key, value.data, err));
+    }
 out:
+    dinm_buffer_free(&value);
     return status;
+}
+
+static int put_line(void *text, const char *key, const char *value, struct dinm_error *err)
+{
+    return dinm_buffer_append_format(text, err, "%s=%s\n", key, value);
 }
 
 int dinm_settings_digest(const struct dinm_settings *s, uint64_t *digest, struct dinm_error *err)
 {
     int status = DINM_OK;
     struct dinm_buffer text = {0};
-    for (size_t r = 0; r < dinm_settings_n_rows; r++) {
-        const struct dinm_setting *row = &dinm_settings_table[r];
-        /* The profile acts through the values of the other rows. */
-        if (row->kind != DINM_KIND_PATH && strncmp(row->key, "run.", 4) != 0 &&
-            strcmp(row->key, "profile") != 0) {
-            TRY(put_row(s, row, &text, err));
-        }
-    }
+    TRY(dinm_settings_visit(s, put_line, &text, err));
     *digest = dinm_digest(text.data, text.n_bytes, 0);
 out:
     dinm_buffer_free(&text);
@@ -150,8 +157,11 @@ int dinm_settings_digest_of(const struct dinm_settings *s, unsigned phases, uint
     int status = DINM_OK;
     struct dinm_buffer text = {0};
     for (size_t r = 0; r < dinm_settings_n_rows; r++) {
-        if ((dinm_settings_table[r].phases & phases) != 0) {
-            TRY(put_row(s, &dinm_settings_table[r], &text, err));
+        const struct dinm_setting *row = &dinm_settings_table[r];
+        if ((row->phases & phases) != 0) {
+            TRY(dinm_buffer_append_format(&text, err, "%s=", row->key));
+            TRY(dinm_settings_put(s, row, &text, err));
+            TRY(dinm_buffer_append_text(&text, "\n", err));
         }
     }
     *digest = dinm_digest(text.data, text.n_bytes, 0);

@@ -11,15 +11,20 @@
 #include "io/status.h"
 #include "model/loss.h"
 
-enum dinm_compute { DINM_COMPUTE_F32 };
+enum dinm_compute { DINM_COMPUTE_F32, DINM_COMPUTE_BF16 };
 enum dinm_profile { DINM_PROFILE_PAPER, DINM_PROFILE_EASYEDIT };
 enum dinm_locate_when { DINM_LOCATE_EVERY, DINM_LOCATE_FIRST };
 enum dinm_padding { DINM_PAD_RIGHT, DINM_PAD_LEFT };
-enum dinm_method { DINM_METHOD_DINM, DINM_METHOD_FT_L, DINM_METHOD_SELF_REMINDER,
-                   DINM_METHOD_PROMPT_ONLY, DINM_METHOD_NONE };
+enum dinm_method {
+    DINM_METHOD_DINM,
+    DINM_METHOD_FT_L,
+    DINM_METHOD_SELF_REMINDER,
+    DINM_METHOD_PROMPT_ONLY,
+    DINM_METHOD_NONE
+};
 enum dinm_optimizer { DINM_OPT_ADAM, DINM_OPT_ADAMW, DINM_OPT_SGD };
-enum dinm_labels { DINM_LABELS_TARGET, DINM_LABELS_ALONE };         /* paper, easyedit */
-enum dinm_constraint_rows { DINM_ROWS_PREDICT, DINM_ROWS_LAST };    /* paper, easyedit */
+enum dinm_labels { DINM_LABELS_TARGET, DINM_LABELS_ALONE };      /* paper, easyedit */
+enum dinm_constraint_rows { DINM_ROWS_PREDICT, DINM_ROWS_LAST }; /* paper, easyedit */
 enum dinm_decoding { DINM_DECODE_GREEDY, DINM_DECODE_SAMPLE, DINM_DECODE_CHECKPOINT };
 enum dinm_cut { DINM_CUT_TOKENS, DINM_CUT_CHARACTERS };
 enum dinm_archive_hidden { DINM_HIDDEN_NONE, DINM_HIDDEN_LAST, DINM_HIDDEN_MEAN, DINM_HIDDEN_FULL };
@@ -29,42 +34,79 @@ enum dinm_kqa_on { DINM_KQA_NONE, DINM_KQA_FIRST, DINM_KQA_ALL };
  * the job file: settings.edit.lr is edit.lr. */
 struct dinm_settings {
     enum dinm_profile profile;
-    struct { char *path; enum dinm_compute compute; } model;
-    struct { char *path, *unsafe_label; } judge; /* path: a folder, or "refusal" */
-    struct { char *path, *ids; int64_t limit; } cases;
-    struct { char *template, *suffix; bool suffix_before, suffix_after; } prompt;
     struct {
-        int64_t *layers; size_t n_layers;        /* fixed layers instead of locating; [] = locate */
-        enum dinm_padding padding; enum dinm_locate_when when;
+        char *path;
+        enum dinm_compute compute;
+    } model;
+    struct {
+        char *path, *unsafe_label;
+    } judge; /* path: a folder, or "refusal" */
+    struct {
+        char *path, *ids;
+        int64_t limit;
+    } cases;
+    struct {
+        char *template, *suffix;
+        bool suffix_before, suffix_after;
+    } prompt;
+    struct {
+        int64_t *layers;
+        size_t n_layers; /* fixed layers instead of locating; [] = locate */
+        enum dinm_padding padding;
+        enum dinm_locate_when when;
         bool final_norm, bos;
     } locate;
     struct {
-        enum dinm_method method; int64_t steps; double lr, weight_decay, c_edit;
-        enum dinm_optimizer optimizer; bool constraint, constraint_grad;
-        enum dinm_kl constraint_direction; enum dinm_constraint_rows constraint_rows;
-        double stop_loss, norm_constraint; enum dinm_labels labels; bool eos;
-        char *target_prefix; bool accumulate, save;
+        enum dinm_method method;
+        int64_t steps;
+        double lr, weight_decay, c_edit;
+        enum dinm_optimizer optimizer;
+        bool constraint, constraint_grad;
+        enum dinm_kl constraint_direction;
+        enum dinm_constraint_rows constraint_rows;
+        double stop_loss, norm_constraint;
+        enum dinm_labels labels;
+        bool eos;
+        char *target_prefix;
+        bool accumulate, save;
     } edit;
     struct {
-        int64_t max_new_tokens, max_input_tokens; enum dinm_decoding decoding;
-        double temperature, top_p; int64_t seed; enum dinm_cut cut;
+        int64_t max_new_tokens, max_input_tokens;
+        enum dinm_decoding decoding;
+        double temperature, top_p;
+        int64_t seed;
+        enum dinm_cut cut;
     } generate;
     struct {
-        char *kqa; enum dinm_kqa_on kqa_on; int64_t kqa_max_new_tokens;
-        int64_t n_resamples, seed;               /* bootstrap of the 95 % intervals */
+        char *kqa;
+        enum dinm_kqa_on kqa_on;
+        int64_t kqa_max_new_tokens;
+        int64_t n_resamples, seed; /* bootstrap of the 95 % intervals */
     } evaluate;
-    struct { enum dinm_archive_hidden hidden; bool half; } archive; /* archive.dtype f16 | f32 */
+    struct {
+        enum dinm_archive_hidden hidden;
+        bool half;
+    } archive; /* archive.dtype f16 | f32 */
     struct {
         char *out;
-        int64_t stages;                          /* 0: the plan chooses */
-        int64_t *layer_cut; size_t n_layer_cut;  /* layers of each stage; [] = by their cost */
-        int64_t batch, threads; double max_time_s, grace_s, patience_s;
+        int64_t stages; /* 0: the plan chooses */
+        int64_t *layer_cut;
+        size_t n_layer_cut; /* layers of each stage; [] = by their cost */
+        int64_t batch;
+        bool share_prefixes;
+        int64_t threads;
+        double max_time_s, grace_s, patience_s;
     } run;
 
     unsigned char *origins; /* owns: per table row, see enum dinm_origin */
 };
-enum dinm_origin { DINM_FROM_DEFAULT, DINM_FROM_PROFILE, DINM_FROM_JOB, DINM_FROM_COMMAND,
-                   DINM_FROM_SWEEP };
+enum dinm_origin {
+    DINM_FROM_DEFAULT,
+    DINM_FROM_PROFILE,
+    DINM_FROM_JOB,
+    DINM_FROM_COMMAND,
+    DINM_FROM_SWEEP
+};
 
 /* Defaults of the profile. Free with dinm_settings_free, also after failure. */
 int dinm_settings_init(struct dinm_settings *s, enum dinm_profile profile, struct dinm_error *err);
@@ -93,7 +135,13 @@ int dinm_settings_print(const struct dinm_settings *s, bool with_origins, bool w
                         struct dinm_buffer *out, struct dinm_error *err);
 /* The table in words, for --help=settings. */
 int dinm_settings_describe(struct dinm_buffer *out, struct dinm_error *err);
-/* Digest of the settings that decide results (not run.*, not paths: files have their own). */
+/* Calls visit with the key and the value (JSON) of each setting that decides results: not run.*,
+ * not paths (files have digests of their own). */
+typedef int dinm_settings_visitor(void *context, const char *key, const char *value,
+                                  struct dinm_error *err);
+int dinm_settings_visit(const struct dinm_settings *s, dinm_settings_visitor *visit, void *context,
+                        struct dinm_error *err);
+/* Digest of these. */
 int dinm_settings_digest(const struct dinm_settings *s, uint64_t *digest, struct dinm_error *err);
 /* Digest of the settings that decide the results of the phases (bits DINM_DECIDES_... of
  * settings_table.h), paths included: equal ones give the same records of the same files. */

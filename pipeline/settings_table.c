@@ -54,8 +54,7 @@
 
 /* Lists of choices, in the order of the enums in settings.h. */
 static const char *const profiles[] = {"paper", "easyedit", NULL};
-static const char *const computes[] = {"f32", NULL};
-static const char *const planned_computes[] = {"bf16", NULL};
+static const char *const computes[] = {"f32", "bf16", NULL};
 static const char *const judges[] = {"refusal", NULL};
 static const char *const paddings[] = {"right", "left", NULL};
 static const char *const whens[] = {"every", "first", NULL};
@@ -82,8 +81,9 @@ const struct dinm_setting dinm_settings_table[] = {
 
     PATH(model.path, L | V | E, NULL, "",
          "folder of the language model (Hugging Face: Llama, Mistral, Qwen2, GPT-2)"),
-    CHOICE(model.compute, L | V | E, computes, planned_computes, "f32", SAME,
-           "arithmetic of the products"),
+    CHOICE(model.compute, L | V | E, computes, NULL, "f32", SAME,
+           "arithmetic of the products: f32; bf16: both factors rounded to bf16, sums in float32, "
+           "where the matrix is stored in bf16 (needs AMX, or oneDNN and AVX-512)"),
     PATH(judge.path, NONE, judges, "",
          "folder of the safety classifier (RoBERTa); or refusal: judge by phrases of refusal"),
     TEXT(judge.unsafe_label, DINM_KIND_TEXT, NONE, "", SAME,
@@ -163,6 +163,8 @@ const struct dinm_setting dinm_settings_table[] = {
     LIST(run.layer_cut, DINM_KIND_COUNTS, NONE, "[]",
          "layers of each stage, [6,6,5,5]; []: cut by their estimated cost"),
     INT(run.batch, NONE, 1, MILLION, "8", "cases edited and answered together at most"),
+    BOOL(run.share_prefixes, NONE, "true", SAME,
+         "what prompts have in common at their beginning is read once; the results are the same"),
     INT(run.threads, NONE, 0, 4096, "0", "threads of each rank; 0: its share of the node's cores"),
     NUMBER(run.max_time_s, NONE, 0, 1e9, "0", "stop cleanly after so many seconds; 0: never"),
     NUMBER(run.grace_s, NONE, 0, MILLION, "0",

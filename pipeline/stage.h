@@ -45,7 +45,8 @@ struct dinm_stage {
         logit_capacity, normed_capacity, room_capacity;
     size_t n_asked;   /* driver: items not yet back */
     uint64_t n_slots; /* driver: caches named so far; no name is used twice */
-    double busy_s;    /* time spent on items */
+    uint64_t n_prompt_read, n_prompt_shared; /* driver: prompt tokens read, and copied instead */
+    double busy_s;                           /* time spent on items */
     uint64_t n_items;
 };
 

@@ -117,14 +117,14 @@ static void see_layer(void *context, size_t layer, const float *x)
     dinm_stage_between(r->stage, layer, x);
 }
 
-static int archive_sides(struct reading *r, size_t case_index, struct dinm_error *err)
+static int archive_sides(struct reading *r, struct dinm_item *item, struct dinm_error *err)
 {
     int status = DINM_OK;
     const struct dinm_weights *w = &r->stage->slice->weights;
     size_t first = w->first == 0 ? 0 : w->first + 1; /* plane 0 holds the embeddings */
     for (size_t side = 0; side < 2 && r->kept[side]; side++) {
-        TRY(dinm_archive_write_hidden(r->stage->archive, 2 * case_index + side, first, w->last,
-                                      r->kept[side], err));
+        TRY(dinm_archive_write_hidden(r->stage->archive, 2 * (size_t)item->place + side, first,
+                                      w->last, r->kept[side], &item->states, err));
     }
 out:
     return status;
@@ -153,7 +153,7 @@ int dinm_stage_locate(struct dinm_stage *stage, struct dinm_item **item, struct 
     }
     dinm_slice_forward(slice, dinm_item_rows(*item), &rows, w->first, w->last, NULL, &taps,
                        stage->ws);
-    TRY(archive_sides(&r, (size_t)(*item)->place, err));
+    TRY(archive_sides(&r, *item, err));
     TRY(dinm_stage_pass_on(stage, item, err));
 out:
     reading_close(&r);

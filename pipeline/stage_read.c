@@ -30,13 +30,36 @@ out:
     return status;
 }
 
+/* NULL: not there. */
 static struct dinm_kv *find_cache(struct dinm_stage *stage, uint64_t slot)
 {
-    size_t i = 0;
-    while (stage->caches[i].slot != slot) {
-        i++;
+    for (size_t i = 0; i < stage->n_caches; i++) {
+        if (stage->caches[i].slot == slot) {
+            return &stage->caches[i].kv;
+        }
     }
-    return &stage->caches[i].kv;
+    return NULL;
+}
+
+/* The i-th sequence begins behind positions that it copies from another: those must be there, or
+ * among the rows before it. */
+static int begin_behind(struct dinm_stage *stage, const struct dinm_item_sequence *s, size_t i,
+                        struct dinm_error *err)
+{
+    struct dinm_sequence *to = &stage->sequences[i];
+    const struct dinm_kv *from = find_cache(stage, s->from);
+    size_t n = from != NULL ? from->n_tokens : 0;
+    for (size_t k = 0; k < i; k++) {
+        n += stage->sequences[k].kv == from ? stage->sequences[k].n_rows : 0;
+    }
+    if (from == NULL || n < s->n_from || to->kv->n_tokens > 0) {
+        return dinm_fail(err, DINM_FAILED,
+                         "a sequence should begin like another of %zu positions; that has %zu",
+                         (size_t)s->n_from, n);
+    }
+    to->from = from;
+    to->kv->n_tokens = (size_t)s->n_from;
+    return DINM_OK;
 }
 
 /* stage->sequences from the item's, *n_wanted: tokens to be chosen. */
@@ -58,7 +81,7 @@ static int prepare(struct dinm_stage *stage, const struct dinm_item *item, struc
     *n_wanted = 0;
     for (size_t i = 0; i < n; i++) {
         struct dinm_kv *kv = find_cache(stage, from[i].slot);
-        if (kv->n_tokens + from[i].n_rows > kv->capacity) {
+        if (kv->n_tokens + from[i].n_from + from[i].n_rows > kv->capacity) {
             TRY(dinm_fail(err, DINM_FAILED, "a sequence has outgrown its cache of %zu positions",
                           kv->capacity));
         }
@@ -66,6 +89,9 @@ static int prepare(struct dinm_stage *stage, const struct dinm_item *item, struc
             (struct dinm_sequence){.n_rows = (size_t)from[i].n_rows,
                                    .kv = kv,
                                    .edit = dinm_stage_find_edit(stage, from[i].edit)};
+        if (from[i].n_from > 0) {
+            TRY(begin_behind(stage, &from[i], i, err));
+        }
         rows->n_rows += (size_t)from[i].n_rows;
         *n_wanted += from[i].wants_token != 0;
     }

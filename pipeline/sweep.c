@@ -27,6 +27,7 @@ struct story {
     struct dinm_grid grid;                  /* owns */
     struct dinm_sweep_share *shares;        /* owns: [n_runs] */
     struct dinm_digests *digests;           /* owns: [n_runs], rank 0 */
+    struct dinm_digest_memory memory;       /* owns: of their files, rank 0 */
     struct dinm_sweep_table table;          /* owns; filled on rank 0 */
     int lock_fd;                            /* owns: rank 0's, -1 on others */
     double start_s;
@@ -165,6 +166,7 @@ static void close_all(struct story *s)
     }
     dinm_sweep_table_close(&s->table);
     free(s->digests);
+    dinm_digest_memory_free(&s->memory);
     free(s->shares);
     dinm_grid_close_all(&s->grid);
 }
@@ -215,7 +217,7 @@ static int run_one_all(struct story *s, size_t i, struct dinm_error *err)
     int status = DINM_OK;
     const struct dinm_settings *settings = &s->sweep->runs[i];
     struct dinm_run_options options = *s->options;
-    struct dinm_run_part part = {.start_s = s->start_s, .digests = &s->digests[i]};
+    struct dinm_run_part part = {.start_s = s->start_s, .memory = &s->memory};
     struct dinm_error failure = {0};
     options.fresh = false; /* all runs have been forgotten together */
     for (int phase = 0; phase < DINM_SWEEP_N_SHARED; phase++) {
@@ -295,7 +297,7 @@ int dinm_sweep_run_all(MPI_Comm comm, const struct dinm_sweep *sweep,
         goto out;
     }
     if (s.grid.rank == 0) {
-        status = dinm_sweep_read_files(sweep, s.digests, err);
+        status = dinm_sweep_read_files(sweep, s.digests, &s.memory, err);
         status = status < 0 ? status : take_folder(&s, err);
     }
     TRY(dinm_agree_all(&s.grid, status, err));

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "io/file.h"
 #include "io/json.h"
+#include "pipeline/compute.h"
 
 /* A setting on which it depends which files are read. */
 static bool names_files(const struct dinm_setting *row)
@@ -14,16 +15,11 @@ static bool names_files(const struct dinm_setting *row)
 }
 
 int dinm_sweep_read_files(const struct dinm_sweep *sweep, struct dinm_digests *digests,
-                          struct dinm_error *err)
+                          struct dinm_digest_memory *memory, struct dinm_error *err)
 {
     int status = DINM_OK;
     for (size_t i = 0; i < sweep->n_runs; i++) {
-        const size_t leader = dinm_sweep_leader(sweep, i, names_files);
-        if (leader < i) {
-            digests[i] = digests[leader];
-        } else {
-            TRY(dinm_digests_read(&digests[i], &sweep->runs[i], err));
-        }
+        TRY(dinm_digests_read(&digests[i], &sweep->runs[i], memory, NULL, err));
     }
 out:
     return status;
@@ -62,6 +58,23 @@ out:
     return status;
 }
 
+/* How this machine multiplies in bf16, if any combination does: other ways give other bits. */
+static int put_way(const struct dinm_sweep *sweep, const char *before, struct dinm_buffer *out,
+                   struct dinm_error *err)
+{
+    int status = DINM_OK;
+    const struct dinm_bf16_way *way = NULL;
+    for (size_t i = 0; i < sweep->n_runs && way == NULL; i++) {
+        TRY(dinm_compute_find(&way, sweep->runs[i].model.compute, err));
+    }
+    if (way != NULL) {
+        TRY(dinm_buffer_append_format(out, err, "%s\n    \"%s\": \"%s\"", before, DINM_COMPUTE_WAY,
+                                      way->name));
+    }
+out:
+    return status;
+}
+
 /* As the first combination has them; paths are told by their files' digests. */
 static int put_settings(const struct dinm_sweep *sweep, struct dinm_buffer *out,
                         struct dinm_error *err)
@@ -79,6 +92,7 @@ static int put_settings(const struct dinm_sweep *sweep, struct dinm_buffer *out,
         TRY(dinm_settings_put(&sweep->runs[0], row, out, err));
         before = ",";
     }
+    TRY(put_way(sweep, before, out, err));
     TRY(dinm_buffer_append_text(out, "\n  }", err));
 out:
     return status;

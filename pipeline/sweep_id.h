@@ -6,9 +6,9 @@
 #include "pipeline/digests.h"
 #include "pipeline/sweep.h"
 
-/* digests: [n_runs] of the files of each run. Every distinct set of files is read once. */
+/* digests: [n_runs] of the files of each run. Every file is read once. */
 int dinm_sweep_read_files(const struct dinm_sweep *sweep, struct dinm_digests *digests,
-                          struct dinm_error *err);
+                          struct dinm_digest_memory *memory, struct dinm_error *err);
 
 /* Writes OUT/sweep/id.json, or compares with it if it is there and not `fresh`: another sweep is
  * refused naming what differs. */

@@ -14,6 +14,14 @@ void dinm_target_free(struct dinm_target *t)
     *t = (struct dinm_target){0};
 }
 
+/* What stays of a target that could not be made. */
+static void empty(struct dinm_target *t)
+{
+    bool unfit = t->unfit;
+    dinm_target_free(t);
+    t->unfit = unfit;
+}
+
 /* Joint text before + between + after and how many tokens `before` has by itself. */
 static int encode_joint(struct dinm_ids *joint, size_t *n_before,
                         const struct dinm_tokenizer *tokenizer, const struct dinm_settings *s,
@@ -50,8 +58,10 @@ static int take_rows(struct dinm_target *t, size_t first, size_t n, struct dinm_
     return DINM_OK;
 }
 
-static int no_room(struct dinm_error *err, const struct dinm_case *c, const char *what)
+static int no_room(struct dinm_target *t, const struct dinm_case *c, const char *what,
+                   struct dinm_error *err)
 {
+    t->unfit = true;
     return dinm_fail(err, DINM_FAILED,
                      "case %lld: no token of its %s is left to learn from; the text is empty or "
                      "longer than the model's positions",
@@ -64,7 +74,7 @@ static int label_joint_tokens(struct dinm_target *t, size_t n_prompt, const stru
 {
     int status = DINM_OK;
     size_t first = n_prompt > t->n_cut + 1 ? n_prompt - t->n_cut : 1;
-    TRY(first < t->ids.n_ids ? DINM_OK : no_room(err, c, what));
+    TRY(first < t->ids.n_ids ? DINM_OK : no_room(t, c, what, err));
     TRY(take_rows(t, first - 1, t->ids.n_ids - first, err));
     memcpy(t->labels, t->ids.ids + first, t->n_rows * sizeof *t->labels);
 out:
@@ -82,7 +92,7 @@ static int label_alone_tokens(struct dinm_target *t, const struct dinm_tokenizer
     if (s->edit.eos) {
         TRY(dinm_ids_append(&alone, &eos, 1, err));
     }
-    TRY(alone.n_ids > 0 && t->ids.n_ids > 1 ? DINM_OK : no_room(err, c, "safe generation"));
+    TRY(alone.n_ids > 0 && t->ids.n_ids > 1 ? DINM_OK : no_room(t, c, "safe generation", err));
     size_t n_rows = t->ids.n_ids - 1;
     size_t n = alone.n_ids < n_rows ? alone.n_ids : n_rows;
     TRY(take_rows(t, n_rows - n, n, err));
@@ -120,7 +130,7 @@ int dinm_target_edit(struct dinm_target *t, const struct dinm_tokenizer *tokeniz
 out:
     dinm_buffer_free(&prompt);
     if (status < 0) {
-        dinm_target_free(t);
+        empty(t);
     }
     return status;
 }
@@ -141,7 +151,7 @@ int dinm_target_constraint(struct dinm_target *t, const struct dinm_tokenizer *t
     if (s->edit.constraint_rows == DINM_ROWS_LAST) {
         TRY(dinm_prompt_encode(tokenizer, s, c->constraint_answer, 0, &answer, err));
         size_t n = answer.n_ids < t->ids.n_ids ? answer.n_ids : t->ids.n_ids;
-        TRY(n > 0 ? DINM_OK : no_room(err, c, "constraint answer"));
+        TRY(n > 0 ? DINM_OK : no_room(t, c, "constraint answer", err));
         TRY(take_rows(t, t->ids.n_ids - n, n, err));
     } else {
         TRY(label_joint_tokens(t, n_prompt, c, "constraint answer", err));
@@ -150,7 +160,7 @@ out:
     dinm_buffer_free(&prompt);
     dinm_ids_free(&answer);
     if (status < 0) {
-        dinm_target_free(t);
+        empty(t);
     }
     return status;
 }

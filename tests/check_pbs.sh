@@ -39,13 +39,14 @@ EOF
 chmod +x "$work/bin"/*
 PATH=$work/bin:$PATH
 
+# So many steps that no machine is through within the second that the limit leaves.
 cat >"$work/job.json" <<EOF
 {"model": {"path": "$jobs/demo/model"}, "judge": {"path": "$jobs/demo/judge"},
- "cases": {"path": "$jobs/demo/cases.json"}, "edit": {"lr": 5e-3},
+ "cases": {"path": "$jobs/demo/cases.json"}, "edit": {"lr": 5e-3, "steps": 200},
  "generate": {"max_new_tokens": 60}, "run": {"batch": 4}}
 EOF
 sed 's/5e-3/2e-3/' "$work/job.json" >"$work/other.json"
-for node in one one; do echo localhost; done >"$work/nodes"
+printf 'localhost\nlocalhost\n' >"$work/nodes"
 
 # edit VARIABLE=VALUE...: $work/pbs.sh, a copy as a user would edit it
 edit() {

@@ -48,6 +48,14 @@ run staged 2 --stages 2 --threads 2 --batch 3 || fail "two stages, two threads"
 same staged
 run threads 2 --threads 2 --batch 3 || fail "two threads"
 same threads
+run plain 4 --stages 2 --set run.share_prefixes=false || fail "every prompt by itself"
+same plain
+grep -q '"prompt_tokens": {"read": [1-9][0-9]*, "shared": 0}' "$work/plain/timing.json" ||
+    fail "prompts share what they should not"
+for name in 1 staged; do
+    grep -q '"prompt_tokens": {"read": [0-9]*, "shared": [1-9]' "$work/$name/timing.json" ||
+        fail "$name: no beginnings are shared"
+done
 run single 1 --threads 2 --batch 1 || fail "batches of one"
 same single
 

@@ -130,7 +130,11 @@ hold() {
         fail "$1 was over before it could be held: $(log "$1")"
     fi
 }
-go_on() { xargs kill -CONT <"$work/$1.pids"; }
+# go_on NAME: its ranks, asked to stop while they were held, do so
+go_on() {
+    xargs kill -CONT <"$work/$1.pids" || fail "held ranks of $1 are gone: $(log "$1")"
+    until_true 30 says "$1" 'dinm_pipeline: stopped in phase' || fail "$1 was not stopped in time: $(log "$1")"
+}
 says() { log "$1" | grep -q "$2"; }
 state() { scontrol show job "$1" | sed -n 's/^ *JobState=\([A-Z_]*\).*/\1/p'; }
 has_state() { [ "$(state "$1")" = "$2" ]; }
@@ -167,12 +171,14 @@ for name in hard limit user lost cancelled; do job_file "$name" 36 5e-3; done
 job_file first 4 5e-3
 job_file second 12 2e-3
 
+# Slurm looks for limits every 30 s; the warning comes 20 s after the start or later, so that there is
+# time to hold the ranks before. The other job gets none.
+submit limit jobs/limit.json "-w n2 --ntasks-per-node=2 --time=1 --signal=B:USR1@10"
+limit=$id
+hold limit
 submit hard jobs/hard.json "-w n1 --ntasks-per-node=1 --time=1 --signal=B:URG@1" binding=none
 hard=$id
 hold hard
-submit limit jobs/limit.json "-w n2 --ntasks-per-node=2 --time=1 --signal=B:USR1@25"
-limit=$id
-hold limit
 
 # An array: the second element is preempted, after the first is done.
 submit array 'jobs/first.json jobs/second.json' "-w n3 --ntasks-per-node=1 --array=1-2" binding=none

@@ -1,6 +1,6 @@
-"""A Llama-type checkpoint of random numbers: 6 layers, grouped query heads, float16, in two files.
+"""A Llama-type checkpoint of random numbers: 6 layers, grouped query heads, in two files.
 
-usage: random_model.py FROM TO      the tokenizer's files are taken from FROM
+usage: random_model.py FROM TO [F16 | BF16]      the tokenizer's files are taken from FROM
 """
 import json
 import os
@@ -36,20 +36,27 @@ def values(shape, numbers):
     return [numbers.gauss(0, 1) / shape[1] ** 0.5 for _ in range(shape[0] * shape[1])]
 
 
-def write(path, part, numbers):
+def pack(x, dtype):
+    if dtype == "F16":
+        return struct.pack(f"<{len(x)}e", *x)
+    words = struct.unpack(f"<{len(x)}I", struct.pack(f"<{len(x)}f", *x))
+    return struct.pack(f"<{len(x)}H", *((w + 0x7fff + (w >> 16 & 1)) >> 16 for w in words))
+
+
+def write(path, part, dtype, numbers):
     header, data = {}, bytearray()
     for name, shape in part:
         x = values(shape, numbers)
         begin = len(data)
-        data += struct.pack(f"<{len(x)}e", *x)
-        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [begin, len(data)]}
+        data += pack(x, dtype)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, len(data)]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text + data)
 
 
-def main(source, folder):
+def main(source, folder, dtype="F16"):
     with open(os.path.join(source, "config.json")) as file:
         config = json.load(file)
     config.update(hidden_size=D, intermediate_size=FF, num_hidden_layers=LAYERS, head_dim=D_HEAD,
@@ -65,7 +72,7 @@ def main(source, folder):
     for k in range(2):
         name = f"model-{k + 1:05}-of-00002.safetensors"
         part = every[k * len(every) // 2:(k + 1) * len(every) // 2]
-        write(os.path.join(folder, name), part, numbers)
+        write(os.path.join(folder, name), part, dtype, numbers)
         files.update((tensor, name) for tensor, _ in part)
     with open(os.path.join(folder, "model.safetensors.index.json"), "w") as file:
         json.dump({"metadata": {}, "weight_map": files}, file)

@@ -5,6 +5,7 @@
 # where root may start its daemons; they say so where not.
 # Usage: tests/run.sh                  everything
 #        tests/run.sh CTEST_ARGUMENT.. only the tests of the first build that these select
+#        tests/run.sh -LE long         without those that kill, starve and requeue for minutes
 kind=test preset=dev
 . "$(dirname "$0")/../jobs/build.sh"
 
@@ -12,9 +13,14 @@ started=$(date +%s)
 spent() { say "$1: $(($(date +%s) - started)) s"; }
 tests() { ctest --test-dir "$build" --output-on-failure -j "$(nproc)" "$@"; }
 
-tests "$@"
+if [ $# -gt 0 ]; then
+    tests "$@"
+    exit 0
+fi
+tests -LE long
 spent "tests, after"
-[ $# -eq 0 ] || exit 0
+tests -L long
+spent "long tests, after"
 
 build_preset asan
 tests -L unit -E '^test_linear$' # its large products take minutes under sanitizers

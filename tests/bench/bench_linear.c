@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include "bench.h"
 #include "model/kernel.h"
 #include "model/linear.h"
 #include "model/random.h"
@@ -32,36 +32,15 @@ struct bench {
 enum work { FORWARD, BACKWARD, SGEMM, SGEMM_BACKWARD, READ };
 
 /* With one thread the time the processor gave us: then others' turns do not count. */
-static double now_s(const struct bench *b)
+static double spent_s(const struct bench *b)
 {
     struct timespec t;
 
-    clock_gettime(b->n_threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void *room(size_t n, size_t size)
-{
-    void *p = aligned_alloc(64, (n * size + 63) / 64 * 64);
-
-    if (p == NULL) {
-        fprintf(stderr, "bench_linear: no memory for %zu MiB\n", n * size >> 20);
-        exit(1);
+    if (b->n_threads > 1) {
+        return now_s();
     }
-    return p;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(double *s)
-{
-    qsort(s, N_TURNS, sizeof *s, by_size);
-    return s[N_TURNS / 2];
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static void read_all(struct bench *b)
@@ -84,11 +63,11 @@ static void read_all(struct bench *b)
 static double turn(struct bench *b, enum work work, size_t n_rows)
 {
     const size_t bytes = b->n_out * b->n_in * dinm_dtype_size(b->dtype);
-    const double start = now_s(b);
+    const double start = spent_s(b);
 
     if (work == READ) {
         read_all(b);
-        return (now_s(b) - start) / (double)b->n_matrices;
+        return (spent_s(b) - start) / (double)b->n_matrices;
     }
     if (work == SGEMM || work == SGEMM_BACKWARD) {
         const int rows = (int)n_rows, out = (int)b->n_out, in = (int)b->n_in;
@@ -102,7 +81,7 @@ static double turn(struct bench *b, enum work work, size_t n_rows)
                         b->wide, in, 0.0f, b->y, in);
         }
         dinm_linear_set_threads(b->n_threads);
-        return now_s(b) - start;
+        return spent_s(b) - start;
     }
     for (size_t i = 0; i < (n_rows < 8 ? b->n_matrices : 1); i++) {
         const struct dinm_matrix w = {
@@ -114,7 +93,7 @@ static double turn(struct bench *b, enum work work, size_t n_rows)
             dinm_linear_backward_input(b->y, b->x, &w, n_rows, 0);
         }
     }
-    return (now_s(b) - start) / (double)(n_rows < 8 ? b->n_matrices : 1);
+    return (spent_s(b) - start) / (double)(n_rows < 8 ? b->n_matrices : 1);
 }
 
 /* One line: `work` with n_rows rows next to sgemm and to reading the matrix. */
@@ -130,7 +109,8 @@ static void compare(struct bench *b, enum work work, size_t n_rows)
         theirs[i] = turn(b, blas, n_rows);
         reading[i] = n_rows < 8 ? turn(b, READ, n_rows) : 0.0;
     }
-    const double s = median(ours), blas_s = median(theirs), read_s = median(reading);
+    const double s = median(ours, N_TURNS), blas_s = median(theirs, N_TURNS),
+                 read_s = median(reading, N_TURNS);
 
     printf("%-8s %-4s %4zu rows: %7.1f GFLOP/s, sgemm f32 %7.1f, ratio %5.2f",
            work == FORWARD ? "forward" : "backward", dinm_dtype_name(b->dtype), n_rows,

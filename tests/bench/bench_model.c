@@ -14,8 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include "io/log.h"
+#include "bench.h"
 #include "model/kernel.h"
 #include "model/linear.h"
 #include "model/random.h"
@@ -35,43 +34,6 @@ struct bench {
     int n_threads;
     double sum; /* of what was computed, so that nothing is left out */
 };
-
-static double now_s(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void stop_if(bool failed, const char *text)
-{
-    if (failed) {
-        fprintf(stderr, "bench_model: %s\n", text);
-        exit(1);
-    }
-}
-
-static float *room(size_t n)
-{
-    float *p = aligned_alloc(64, (n * sizeof(float) + 63) / 64 * 64);
-
-    stop_if(p == NULL, "no memory");
-    return p;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(double *s)
-{
-    qsort(s, N_TURNS, sizeof *s, by_size);
-    return s[N_TURNS / 2];
-}
 
 /* --- what the machine allows --- */
 
@@ -270,7 +232,7 @@ static void compare_prefill(struct bench *b)
         ours[i] = prefill_s(b);
         theirs[i] = products_s(b, c->n_layers, N_PROMPT, false);
     }
-    const double s = median(ours), blas_s = median(theirs);
+    const double s = median(ours, N_TURNS), blas_s = median(theirs, N_TURNS);
     printf("prefill %d: %.1f tok/s, %.1f GFLOP/s in products; sgemm alone %.1f GFLOP/s, "
            "ratio %.2f\n",
            N_PROMPT, N_PROMPT / s, 1e-9 * n / s, 1e-9 * n / blas_s, blas_s / s);
@@ -293,8 +255,8 @@ static void compare_decode(struct bench *b)
             reading[i] = reading_s(b, &n_bytes);
             adding[i] = multiply_add_rate(b);
         }
-        const double s = median(ours), rate = (double)n * per_row / s;
-        const double read_s = median(reading), most = median(adding);
+        const double s = median(ours, N_TURNS), rate = (double)n * per_row / s;
+        const double read_s = median(reading, N_TURNS), most = median(adding, N_TURNS);
         printf("decode %2zu: %.1f tok/s; %.1f GB/s of weights, reading alone %.1f, ratio %.2f; "
                "%.1f GFLOP/s, multiply-add %.1f, ratio %.2f\n",
                n, (double)n / s, 1e-9 * n_bytes / s, 1e-9 * n_bytes / read_s, read_s / s,
@@ -315,7 +277,8 @@ static void compare_backward(struct bench *b)
             both_s(b, k, &forward[i], &backward[i]);
             blas[i] = products_s(b, k, N_EDIT, true);
         }
-        const double f = median(forward), r = median(backward), s = median(blas);
+        const double f = median(forward, N_TURNS), r = median(backward, N_TURNS),
+                     s = median(blas, N_TURNS);
         printf("%zu layers, %d tokens: forward %.3f s, backward %.3f s, ratio %.2f; sgemm alone "
                "%.3f s backward, ratio %.2f\n",
                k, N_EDIT, f, r, r / f, s, s / r);
@@ -335,12 +298,12 @@ static void set_up(struct bench *b, const char *folder)
     }
     b->n_wide = (size_t)1 << 27; /* 512 MiB */
     stop_if(b->n_wide < c->d_model * most, "its matrices are too large");
-    b->wide = room(b->n_wide);
-    b->from = room(N_PROMPT * most);
-    b->to = room(N_PROMPT * most);
-    b->x = room(N_PROMPT * c->d_model);
-    b->dx = room(N_PROMPT * c->d_model);
-    b->logits = room(MOST_SEQUENCES * c->n_vocab);
+    b->wide = room(b->n_wide, sizeof(float));
+    b->from = room(N_PROMPT * most, sizeof(float));
+    b->to = room(N_PROMPT * most, sizeof(float));
+    b->x = room(N_PROMPT * c->d_model, sizeof(float));
+    b->dx = room(N_PROMPT * c->d_model, sizeof(float));
+    b->logits = room(MOST_SEQUENCES * c->n_vocab, sizeof(float));
     b->ids = malloc(N_PROMPT * sizeof *b->ids);
     stop_if(b->ids == NULL, "no memory");
     for (size_t i = 0; i < b->n_wide; i++) {

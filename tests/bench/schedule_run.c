@@ -306,6 +306,7 @@ static int run_all(struct scene *s, const char *folder, size_t n_stages, double 
 {
     int status = DINM_OK;
     static const struct dinm_journal_part part = {"cases", 1};
+    const struct dinm_identity id = {.parts = &part, .n_parts = 1};
     static int32_t eos = EOS;
     TRY(dinm_grid_cut_all(&s->grid, (int64_t)n_stages, err));
     s->config = (struct dinm_config){.n_positions = POSITIONS, .d_model = 1, .n_vocab = EOS + 2};
@@ -315,7 +316,7 @@ static int run_all(struct scene *s, const char *folder, size_t n_stages, double 
                                            .max_rows = 1024};
     dinm_stage_open(&s->stage, NULL, NULL, s->grid.stages, s->grid.stage, s->grid.n_stages,
                     s->grid.chunk_bytes);
-    TRY(dinm_journal_open_all(&s->journal, &s->grid, folder, &part, 1, true, err));
+    TRY(dinm_journal_open_all(&s->journal, &s->grid, folder, &id, true, err));
     if (s->grid.rank == 0) {
         printf("%d groups x %zu stages, %zu cases, 1 s for %.0f\n", s->grid.n_groups, n_stages,
                bench.lengths.n_cases, bench.speed);

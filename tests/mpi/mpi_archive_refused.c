@@ -127,6 +127,82 @@ static void test_damaged(void)
     }
 }
 
+/* Rank 0 flips a bit of a file. */
+static void flip(const char *path, long at)
+{
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (rank == 0) {
+        FILE *file = fopen(path, "r+b");
+        CHECK(fseek(file, at, SEEK_SET) == 0);
+        int byte = fgetc(file);
+        CHECK(fseek(file, at, SEEK_SET) == 0 && fputc(byte ^ 1, file) != EOF);
+        fclose(file);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+}
+
+/* Where the values of the three small datasets lie: [begin, end), on every rank. */
+static void find_values(const char *path, long values[3][2])
+{
+    static const char *const names[3] = {"/locate/distance", "/locate/layer", "/edit/loss"};
+    for (int i = 0; i < 3 && rank == 0; i++) {
+        hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+        hid_t dataset = H5Dopen2(file, names[i], H5P_DEFAULT);
+        values[i][0] = (long)H5Dget_offset(dataset);
+        values[i][1] = values[i][0] + (long)H5Dget_storage_size(dataset);
+        H5Dclose(dataset);
+        H5Fclose(file);
+    }
+    MPI_Bcast(values, 6, MPI_LONG, 0, MPI_COMM_WORLD);
+}
+
+/* With a seal any flipped bit is noticed before HDF5 sees the file, but those of results. */
+static void test_seal(void)
+{
+    char path[600], seal[600];
+    struct dinm_archive_plan plan = make_plan("last", true);
+    struct dinm_archive *a = NULL;
+    struct stat info = {0};
+    long values[3][2];
+    path_of(path, sizeof path, "sealed");
+    path_of(seal, sizeof seal, "seal");
+    plan.seal = seal;
+    plan.hidden = false; /* then only three datasets may change, each in one piece */
+    CHECK(dinm_archive_create_all(&a, path, MPI_COMM_WORLD, &plan, NULL) == DINM_OK);
+    CHECK(dinm_archive_close_all(&a, NULL) == DINM_OK);
+    stat(path, &info);
+    find_values(path, values);
+    for (long at = 8; at < (long)info.st_size; at += 97) {
+        struct dinm_error err = {0};
+        bool is_value = false;
+        for (int i = 0; i < 3; i++) {
+            is_value = is_value || (at >= values[i][0] && at < values[i][1]);
+        }
+        flip(path, at);
+        int status = dinm_archive_open_all(&a, path, MPI_COMM_WORLD, &plan, &err);
+        CHECK((status == DINM_OK) == is_value);
+        CHECK(is_value || strstr(err.text, "its structure was changed") != NULL);
+        CHECK(dinm_archive_close_all(&a, NULL) == DINM_OK);
+        flip(path, at);
+    }
+    if (rank == 0) {
+        CHECK(truncate(path, info.st_size + 1) == 0);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    refuse_open(path, &plan, "bytes, found");
+    stat(seal, &info);
+    if (rank == 0) {
+        CHECK(truncate(seal, info.st_size / 2) == 0);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    refuse_open(path, &plan, "seal.h5");
+    if (rank == 0) {
+        unlink(seal);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    refuse_open(path, &plan, "No such file");
+}
+
 static void test_bad_writes(void)
 {
     char path[600];
@@ -134,11 +210,13 @@ static void test_bad_writes(void)
     struct dinm_archive *a = NULL;
     struct dinm_error err = {0};
     const float x[4 * D_MODEL] = {0};
+    uint64_t digest = 7;
     path_of(path, sizeof path, "last");
     CHECK(dinm_archive_open_all(&a, path, MPI_COMM_WORLD, &plan, &err) == DINM_OK);
-    CHECK(dinm_archive_write_hidden(a, N_SAMPLES, 0, 0, x, NULL) == DINM_FAILED);
-    CHECK(dinm_archive_write_hidden(a, 0, 0, N_LAYERS + 1, x, NULL) == DINM_FAILED);
-    CHECK(dinm_archive_write_hidden(a, 0, 2, 1, x, NULL) == DINM_FAILED);
+    CHECK(dinm_archive_write_hidden(a, N_SAMPLES, 0, 0, x, &digest, NULL) == DINM_FAILED);
+    CHECK(dinm_archive_write_hidden(a, 0, 0, N_LAYERS + 1, x, &digest, NULL) == DINM_FAILED);
+    CHECK(dinm_archive_write_hidden(a, 0, 2, 1, x, &digest, NULL) == DINM_FAILED);
+    CHECK(digest == 7);
     CHECK(dinm_archive_write_distance(a, N_CASES, x, 0, NULL) == DINM_FAILED);
     CHECK(dinm_archive_write_loss(a, N_CASES, x, 1, NULL) == DINM_FAILED);
     CHECK(dinm_archive_write_loss(a, 0, x, N_STEPS + 1, &err) == DINM_FAILED);
@@ -166,6 +244,7 @@ int main(int argc, char **argv)
     test_refused_create();
     test_refused_open();
     test_damaged();
+    test_seal();
     test_bad_writes();
     return end(argc);
 }

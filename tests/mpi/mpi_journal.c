@@ -13,6 +13,7 @@ static const char *out; /* the test's folder */
 static const struct dinm_journal_part parts[] = {
     {"settings", 1}, {"model", 2}, {"cases", UINT64_MAX}};
 enum { N_PARTS = 3 };
+static const struct dinm_identity identity = {.parts = parts, .n_parts = N_PARTS};
 
 static void path_in(char path[PATH_ROOM], const char *name)
 {
@@ -29,7 +30,7 @@ static void group_path(char path[PATH_ROOM], int number)
 static void open_journal(struct dinm_journal *j, const struct dinm_grid *grid, bool fresh)
 {
     struct dinm_error err = {0};
-    EXPECT(dinm_journal_open_all(j, grid, out, parts, N_PARTS, fresh, &err) == DINM_OK);
+    EXPECT(dinm_journal_open_all(j, grid, out, &identity, fresh, &err) == DINM_OK);
     EXPECT(strcmp(err.text, "") == 0);
 }
 
@@ -134,17 +135,19 @@ static void check_identity(const struct dinm_grid *grid)
     char path[PATH_ROOM];
     struct dinm_journal_part other[N_PARTS + 1] = {
         {"settings", 1}, {"model", 3}, {"cases", 0}, {"judge", 5}};
+    const struct dinm_identity changed = {.parts = other, .n_parts = N_PARTS + 1};
+    const struct dinm_identity fewer = {.parts = parts, .n_parts = N_PARTS - 1};
     open_journal(&j, grid, true);
     append(&j, DINM_LOCATE, 1);
     dinm_journal_close(&j);
     MPI_Barrier(MPI_COMM_WORLD);
-    EXPECT(dinm_journal_open_all(&j, grid, out, other, N_PARTS + 1, false, &err) == DINM_FAILED);
+    EXPECT(dinm_journal_open_all(&j, grid, out, &changed, false, &err) == DINM_FAILED);
     EXPECT_WORDS(err.text, "belongs to another job, which differs in: model, cases, judge; use "
                            "--fresh");
     EXPECT(j.folder == NULL && j.known.data == NULL);
     dinm_journal_close(&j);
     err = (struct dinm_error){0};
-    EXPECT(dinm_journal_open_all(&j, grid, out, parts, N_PARTS - 1, false, &err) == DINM_FAILED);
+    EXPECT(dinm_journal_open_all(&j, grid, out, &fewer, false, &err) == DINM_FAILED);
     EXPECT_WORDS(err.text, "differs in: cases; use");
 
     /* A fresh start takes over, and leaves alone what is not a journal's. */
@@ -153,7 +156,7 @@ static void check_identity(const struct dinm_grid *grid)
         EXPECT(dinm_file_write(path, "mine", 4, NULL) == DINM_OK);
     }
     err = (struct dinm_error){0};
-    EXPECT(dinm_journal_open_all(&j, grid, out, other, N_PARTS + 1, true, &err) == DINM_OK);
+    EXPECT(dinm_journal_open_all(&j, grid, out, &changed, true, &err) == DINM_OK);
     EXPECT(j.known.n_bytes == 0);
     EXPECT(dinm_path_exists(path));
     dinm_journal_close(&j);
@@ -166,18 +169,18 @@ static void check_identity(const struct dinm_grid *grid)
         path_in(path, "id.json");
         EXPECT(unlink(path) == 0);
     }
-    EXPECT(dinm_journal_open_all(&j, grid, out, parts, N_PARTS, false, &err) == DINM_FAILED);
+    EXPECT(dinm_journal_open_all(&j, grid, out, &identity, false, &err) == DINM_FAILED);
     EXPECT_WORDS(err.text, "no id.json");
     /* An identity that is none. */
     if (grid->rank == 0) {
         EXPECT(dinm_file_write(path, "{\"parts\": 3}", 12, NULL) == DINM_OK);
     }
     err = (struct dinm_error){0};
-    EXPECT(dinm_journal_open_all(&j, grid, out, parts, N_PARTS, false, &err) == DINM_FAILED);
+    EXPECT(dinm_journal_open_all(&j, grid, out, &identity, false, &err) == DINM_FAILED);
     EXPECT_WORDS(err.text, "id.json");
     /* OUT/journal cannot be made. */
     err = (struct dinm_error){0};
-    EXPECT(dinm_journal_open_all(&j, grid, path, parts, N_PARTS, false, &err) == DINM_FAILED);
+    EXPECT(dinm_journal_open_all(&j, grid, path, &identity, false, &err) == DINM_FAILED);
     EXPECT_WORDS(err.text, "id.json");
 }
 

@@ -20,6 +20,7 @@ struct script {
 };
 
 static const struct dinm_journal_part part = {"cases", 7};
+static const struct dinm_identity identity = {.parts = &part, .n_parts = 1};
 static const char *out; /* the test's folder */
 
 static int put(struct script *s, size_t unit, struct dinm_sink *sink, struct dinm_error *err)
@@ -97,7 +98,7 @@ static void expect_complete(const struct dinm_records *records, size_t n_units)
 static void open_journal(struct dinm_journal *j, const struct dinm_grid *grid, bool fresh)
 {
     struct dinm_error err = {0};
-    EXPECT(dinm_journal_open_all(j, grid, out, &part, 1, fresh, &err) == DINM_OK);
+    EXPECT(dinm_journal_open_all(j, grid, out, &identity, fresh, &err) == DINM_OK);
     EXPECT(strcmp(err.text, "") == 0);
 }
 
@@ -141,6 +142,10 @@ static int do_both(void *context, const size_t *units, size_t n_units, struct di
     size_t n_first = sink->plan->units.n_units;
     for (size_t i = 0; status == DINM_OK && i < n_units; i++) {
         struct dinm_buffer payload = {0};
+        if (units[i] >= n_first &&
+            ((units[i] - n_first) % 6 == 1 || (units[i] - n_first) % 6 == 2)) {
+            EXPECT(i > 0 && units[i - 1] == units[i] - 1);
+        }
         status = dinm_buffer_append_format(&payload, err, "{\"unit\": %zu}",
                                            units[i] < n_first ? units[i] : units[i] - n_first);
         status = status == DINM_OK ? dinm_sink_put(sink, units[i], &payload, err) : status;
@@ -150,7 +155,8 @@ static int do_both(void *context, const size_t *units, size_t n_units, struct di
     return status;
 }
 
-/* Two phases in one go, of which some is done before: records of their own, no unit twice. */
+/* Two phases in one go, of which some is done before: records of their own, no unit twice. Of the
+ * second, units that are alike go together by threes; every sixth is unlike the one before it. */
 static void check_beside(const struct dinm_grid *grid, bool together)
 {
     enum { N_EDITS = 37, N_VANILLA = 61, N_BEFORE = 7 };
@@ -160,21 +166,24 @@ static void check_beside(const struct dinm_grid *grid, bool together)
     struct script s = {.grid = grid, .journal = &j, .bad_rank = -1};
     struct dinm_phase_time time[2] = {0};
     double costs[N_VANILLA];
+    bool alike[N_VANILLA];
     for (size_t i = 0; i < N_VANILLA; i++) {
         costs[i] = (double)(i % 5);
+        alike[i] = i % 6 > 0;
     }
     struct dinm_phase_plan plan = plan_for(&s, N_EDITS, 16);
     open_journal(&j, grid, true);
     for (size_t i = 0; grid->rank == 0 && i < N_BEFORE; i++) {
         char text[64];
-        int n = snprintf(text, sizeof text, "{\"unit\": %zu}", i);
-        EXPECT(dinm_journal_append(&j, DINM_VANILLA, i, text, (size_t)n, &err) == DINM_OK);
+        size_t unit = 6 * i + 4; /* alike are those on both sides */
+        int n = snprintf(text, sizeof text, "{\"unit\": %zu}", unit);
+        EXPECT(dinm_journal_append(&j, DINM_VANILLA, unit, text, (size_t)n, &err) == DINM_OK);
     }
     EXPECT(dinm_journal_exchange_all(&j, grid, &err) == DINM_OK);
     plan.run = do_both;
     plan.units.n_places = 5;
-    plan.beside =
-        (struct dinm_phase_units){.phase = DINM_VANILLA, .n_units = N_VANILLA, .costs = costs};
+    plan.beside = (struct dinm_phase_units){
+        .phase = DINM_VANILLA, .n_units = N_VANILLA, .costs = costs, .alike = alike, .n_alike = 3};
     plan.together = together;
     EXPECT(dinm_phase_run_all(grid, &j, &plan, records, time, &err) == DINM_OK);
     expect_complete(&records[0], N_EDITS);

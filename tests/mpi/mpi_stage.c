@@ -1,14 +1,16 @@
 /* Stages: a small model cut into as many stages as there are ranks reads, locates and edits as one
- * stage does, bit for bit; whatever fails comes back and the ring goes on, or ends on all ranks. */
+ * stage does that reads every prompt by itself, bit for bit; whatever fails comes back and the ring
+ * goes on, or ends on all ranks. */
 #include "pipeline/cut.h"
 #include "pipeline/decode.h"
 #include "pipeline/edit.h"
+#include "pipeline/prefix.h"
 #include "pipeline/stage_private.h"
 #include "tests/mpi/expect.h"
 #include "tests/unit/faults.h"
 #include "tests/unit/reference.h"
 
-enum { N_REQUESTS = 11, N_PROMPT = 24, N_TEXT = 15, N_PICKS = 5, N_LOCATED = 5 };
+enum { N_REQUESTS = 24, N_ALIKE = 4, N_PROMPT = 24, N_TEXT = 15, N_PICKS = 5, N_LOCATED = 5 };
 
 static MPI_Comm comm;
 static int rank, size;
@@ -51,9 +53,12 @@ static void world_open(struct world *w, size_t number, size_t n_stages, size_t c
     w->g = (struct dinm_generator){.config = &w->slice.config,
                                    .sampler = {.temperature = 0.8, .top_p = 1.0, .seed = 5},
                                    .max_sequences = 6,
-                                   .max_rows = 16};
+                                   .max_rows = 16,
+                                   .share_prefixes = true};
     for (size_t i = 0; i < N_REQUESTS; i++) {
         fill_ids(w->prompts[i], N_PROMPT, &w->config, 60 + i);
+        memcpy(w->prompts[i], w->prompts[i / N_ALIKE * N_ALIKE],
+               i * 5 % N_PROMPT * sizeof(int32_t)); /* begins like others with its edit */
     }
 }
 
@@ -150,19 +155,42 @@ out:
     return status;
 }
 
+/* requests: [N_REQUESTS] */
+static void make_requests(const struct world *w, struct dinm_request *requests)
+{
+    for (size_t i = 0; i < N_REQUESTS; i++) {
+        requests[i] = (struct dinm_request){.ids = w->prompts[i],
+                                            .n_ids = 1 + (i * 7) % N_PROMPT,
+                                            .edit = i / N_ALIKE % (w->config.n_layers + 1),
+                                            .max_new = 1 + i * 5 % 9,
+                                            .stream = i};
+    }
+}
+
+/* Tokens that need not be read. */
+static size_t count_shared(const struct world *w)
+{
+    struct dinm_request requests[N_REQUESTS];
+    struct dinm_prefix places[N_REQUESTS];
+    size_t n = 0;
+    make_requests(w, requests);
+    for (size_t i = 0; i < N_REQUESTS; i++) {
+        places[i] = (struct dinm_prefix){.request = &requests[i]};
+    }
+    dinm_prefix_find(places, N_REQUESTS);
+    for (size_t i = 0; i < N_REQUESTS; i++) {
+        n += places[i].n_shared;
+    }
+    return n;
+}
+
 static int answer(struct dinm_stage *stage, const struct world *w, struct dinm_buffer *out,
                   struct dinm_error *err)
 {
     int status = DINM_OK;
     struct dinm_request requests[N_REQUESTS];
     struct dinm_ids answers[N_REQUESTS] = {{0}};
-    for (size_t i = 0; i < N_REQUESTS; i++) {
-        requests[i] = (struct dinm_request){.ids = w->prompts[i],
-                                            .n_ids = 1 + (i * 7) % N_PROMPT,
-                                            .edit = i % (w->config.n_layers + 1),
-                                            .max_new = 9 + i % 3,
-                                            .stream = i};
-    }
+    make_requests(w, requests);
     TRY(dinm_generate(&w->g, stage, requests, N_REQUESTS, answers, err));
     for (size_t i = 0; i < N_REQUESTS; i++) {
         TRY(dinm_buffer_append(out, answers[i].ids, answers[i].n_ids * sizeof(int32_t), err));
@@ -233,8 +261,10 @@ static void work_alone(struct dinm_buffer *out)
     struct dinm_stage stage;
     struct dinm_error err = {0};
     world_open(&w, 0, 1, 0);
+    w.g.share_prefixes = false;
     stage_open(&stage, &w, 0, 1);
     EXPECT(work(&stage, &w, out, &err) == DINM_OK);
+    EXPECT(stage.n_prompt_read > 0 && stage.n_prompt_shared == 0);
     EXPECT(append_saved(&w, out, &err) == DINM_OK);
     EXPECT(err.status == DINM_OK);
     dinm_stage_close(&stage);
@@ -246,14 +276,16 @@ static bool same(const struct dinm_buffer *a, const struct dinm_buffer *b, size_
     return a->n_bytes >= n_bytes && b->n_bytes >= n_bytes && memcmp(a->data, b->data, n_bytes) == 0;
 }
 
-/* Cut into stages: the same bits, twice, and the same deltas from whichever stage saved them. */
-static void check_same(const struct dinm_buffer *alone, size_t chunk_bytes)
+/* Cut into stages, prompts read in pieces: the same bits, twice, and the same deltas from whichever
+ * stage saved them. */
+static void check_same(const struct dinm_buffer *alone, size_t chunk_bytes, size_t max_rows)
 {
     struct world w;
     struct dinm_stage stage;
     struct dinm_error err = {0};
     struct dinm_buffer out = {0};
     world_open(&w, (size_t)rank, (size_t)size, chunk_bytes);
+    w.g.max_rows = max_rows;
     MPI_Bcast(w.s.run.out, (int)strlen(w.s.run.out), MPI_CHAR, 0, comm); /* one folder for all */
     stage_open(&stage, &w, rank, size);
     if (rank > 0) {
@@ -268,6 +300,7 @@ static void check_same(const struct dinm_buffer *alone, size_t chunk_bytes)
         EXPECT(dinm_stage_end_all(&stage, &err) == DINM_OK);
         EXPECT(append_saved(&w, &out, &err) == DINM_OK);
         EXPECT(out.n_bytes == alone->n_bytes && same(&out, alone, out.n_bytes));
+        EXPECT(count_shared(&w) > 100 && stage.n_prompt_shared == 4 * count_shared(&w));
     }
     EXPECT(err.status == DINM_OK);
     if (err.status < 0) {
@@ -390,6 +423,7 @@ static void check_memory(const struct dinm_buffer *alone, int poor)
 {
     struct world w;
     int hit = 1, n_broken = 0, n_hit = 0;
+    MPI_Allreduce(MPI_IN_PLACE, &n_failures, 1, MPI_INT, MPI_MAX, comm); /* all go on, or none */
     world_open(&w, (size_t)rank, (size_t)size, 0);
     for (size_t nth = 1; hit && n_failures == 0; nth += 1 + nth / 4) {
         struct dinm_stage stage;
@@ -426,8 +460,8 @@ int main(int argc, char **argv)
     MPI_Comm_size(comm, &size);
     struct dinm_buffer alone = {0};
     work_alone(&alone);
-    check_same(&alone, 0);
-    check_same(&alone, (size_t)1 << 30);
+    check_same(&alone, 0, 16);
+    check_same(&alone, (size_t)1 << 30, 3);
     check_failing(&alone);
     check_ending();
     for (int poor = 0; poor < size; poor++) {

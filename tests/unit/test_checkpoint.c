@@ -42,8 +42,6 @@ static void shards_are_one_model(void **state)
     char *folder = new_model(good_index);
     struct dinm_checkpoint c = {0};
     struct dinm_error err = {0};
-    uint64_t digest = 0;
-    uint64_t wanted = 0;
 
     (void)state;
     assert_ok(dinm_checkpoint_open(&c, folder, &err), &err);
@@ -54,25 +52,18 @@ static void shards_are_one_model(void **state)
     assert_int_equal(dinm_checkpoint_find(&c, "b")->n_bytes, 2);
     assert_ptr_equal(dinm_checkpoint_find(&c, "c"), &c.files[1].tensors[0]);
     assert_null(dinm_checkpoint_find(&c, "d"));
-    assert_ok(dinm_checkpoint_digest(&c, &digest, &err), &err);
-    for (size_t i = 0; i < 2; i++) {
-        wanted = dinm_digest(c.files[i].map.data, c.files[i].map.n_bytes, wanted);
-    }
-    assert_true(digest == wanted);
     dinm_checkpoint_close(&c);
     dinm_checkpoint_close(&c);
     dinm_checkpoint_close(NULL);
     remove_folder(folder);
 }
 
-/* A single file wins over an index, and its digest is the file's. */
+/* A single file wins over an index. */
 static void single_file_is_a_model(void **state)
 {
     char *folder = new_model("not even JSON");
     struct dinm_checkpoint c = {0};
     struct dinm_error err = {0};
-    uint64_t digest = 0;
-    uint64_t wanted = 1;
 
     (void)state;
     write_shard(folder, "model.safetensors", NAMES("x"));
@@ -80,9 +71,6 @@ static void single_file_is_a_model(void **state)
     assert_int_equal(c.n_files, 1);
     assert_non_null(dinm_checkpoint_find(&c, "x"));
     assert_null(dinm_checkpoint_find(&c, "a"));
-    assert_ok(dinm_checkpoint_digest(&c, &digest, &err), &err);
-    assert_ok(dinm_file_digest(c.paths[0], &wanted, &err), &err);
-    assert_true(digest == wanted);
     dinm_checkpoint_close(&c);
     remove_folder(folder);
 }

@@ -5,12 +5,13 @@
 
 enum { MOST_UNITS = 400 };
 
-/* Units of random cost; every third takes five places. */
+/* Units of random cost; every third takes five places, every fifth has two more with it. */
 static void make_units(struct dinm_deal_unit *units, size_t n, uint64_t seed)
 {
     float *random = normals(MOST_UNITS, 1.0, seed);
     for (size_t i = 0; i < n; i++) {
         units[i] = (struct dinm_deal_unit){.number = 3 * i + 1,
+                                           .n_more = i % 5 == 0 ? 2 : 0,
                                            .n_places = i % 3 == 0 ? 5 : 1,
                                            .cost = 1.0 + fabs((double)random[i])};
     }
@@ -32,23 +33,32 @@ static const struct dinm_deal_unit *find(const struct dinm_deal_unit *units, siz
 static void measure(const struct dinm_deal *d, const struct dinm_deal_unit *units, size_t n,
                     size_t most, double *costs, size_t *places)
 {
-    bool seen[3 * MOST_UNITS + 1] = {false};
-    assert_int_equal(d->n_units, n);
+    bool seen[3 * MOST_UNITS + 3] = {false};
+    size_t n_all = n;
+    for (size_t i = 0; i < n; i++) {
+        n_all += units[i].n_more;
+    }
+    assert_int_equal(d->n_units, n_all);
     assert_int_equal(d->first[0], 0);
-    assert_int_equal(d->first[d->n_batches], n);
+    assert_int_equal(d->first[d->n_batches], n_all);
     for (size_t b = 0; b < d->n_batches; b++) {
+        size_t n_dealt = 0;
         costs[b] = 0.0;
         places[b] = 0;
         assert_true(d->first[b] < d->first[b + 1]);
-        for (size_t i = d->first[b]; i < d->first[b + 1]; i++) {
+        for (size_t i = d->first[b]; i < d->first[b + 1]; i++, n_dealt++) {
             const struct dinm_deal_unit *u = find(units, n, d->units[i]);
             assert_true(i == d->first[b] || d->units[i] > d->units[i - 1]);
             assert_false(seen[u->number]);
             seen[u->number] = true;
             costs[b] += u->cost;
             places[b] += u->n_places;
+            for (size_t k = 0; k < u->n_more; k++) {
+                assert_true(i + 1 < d->first[b + 1] && d->units[i + 1] == d->units[i] + 1);
+                i++;
+            }
         }
-        assert_true(places[b] <= most || d->first[b + 1] - d->first[b] == 1);
+        assert_true(places[b] <= most || n_dealt == 1);
     }
 }
 

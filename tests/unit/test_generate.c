@@ -1,6 +1,6 @@
 /* Unit tests of pipeline/generate.h and decode.h: an answer is its own affair, and where it ends.
  */
-#include "reference.h"
+#include "edited_model.h"
 #include "faults.h"
 #include "pipeline/decode.h"
 
@@ -8,31 +8,16 @@ enum { N_POSITIONS = 40, N_REQUESTS = 23, N_EDITS = 3 };
 
 /* A small model, edited matrices for it, and requests of all kinds. */
 struct world {
-    struct dinm_config config;
-    float *flat;
-    struct dinm_slice slice;
-    float *downs[N_EDITS];
-    struct dinm_edit edits[N_EDITS];
+    struct edited_model model;
     int32_t ids[N_REQUESTS][N_POSITIONS];
     struct dinm_request requests[N_REQUESTS];
 };
 
 static void world_open(struct world *w)
 {
-    *w = (struct world){.config = small_config(false, 2)};
-    w->config.n_positions = N_POSITIONS;
-    w->flat = random_flat(&w->config, 3);
-    w->slice = flat_slice(&w->config, w->flat);
-    for (size_t i = 0; i < N_EDITS; i++) {
-        w->downs[i] = normals(w->config.d_model * w->config.d_ff, 0.5, 70 + i);
-        w->edits[i] = (struct dinm_edit){.layer = i,
-                                         .down = {.data = w->downs[i],
-                                                  .dtype = DINM_F32,
-                                                  .n_out = w->config.d_model,
-                                                  .n_in = w->config.d_ff}};
-    }
+    edited_model_open(&w->model, small_config(false, 2), N_POSITIONS, N_EDITS);
     for (size_t i = 0; i < N_REQUESTS; i++) {
-        fill_ids(w->ids[i], N_POSITIONS, &w->config, 100 + i);
+        fill_ids(w->ids[i], N_POSITIONS, &w->model.config, 100 + i);
         w->requests[i] = (struct dinm_request){.ids = w->ids[i],
                                                .n_ids = 1 + pick(5, i, N_POSITIONS),
                                                .edit = i % 4, /* 0: none */
@@ -46,11 +31,7 @@ static void world_open(struct world *w)
 
 static void world_close(struct world *w)
 {
-    dinm_slice_close(&w->slice);
-    for (size_t i = 0; i < N_EDITS; i++) {
-        free(w->downs[i]);
-    }
-    free(w->flat);
+    edited_model_close(&w->model);
 }
 
 /* text: generation_config.json, or NULL for none. */
@@ -70,7 +51,7 @@ static int open_generator(struct dinm_generator *g, const struct world *w, const
     if (text) {
         free(write_text(folder, "generation_config.json", text));
     }
-    status = dinm_generator_open(g, &w->config, NULL, &s, folder, err);
+    status = dinm_generator_open(g, &w->model.config, NULL, &s, folder, err);
     dinm_settings_free(&s);
     remove_folder(folder);
     return status;
@@ -78,8 +59,10 @@ static int open_generator(struct dinm_generator *g, const struct world *w, const
 
 static struct dinm_generator greedy(const struct world *w)
 {
-    return (struct dinm_generator){
-        .config = &w->config, .sampler = {.top_p = 1.0}, .max_sequences = 64, .max_rows = 1024};
+    return (struct dinm_generator){.config = &w->model.config,
+                                   .sampler = {.top_p = 1.0},
+                                   .max_sequences = 64,
+                                   .max_rows = 1024};
 }
 
 /* On a stage of its own that knows the world's edits by the numbers 1 to N_EDITS. */
@@ -90,11 +73,8 @@ static int generate(const struct world *w, const struct dinm_generator *g,
     int status = DINM_OK;
     struct dinm_stage stage;
 
-    dinm_stage_open(&stage, &w->slice, NULL, MPI_COMM_NULL, 0, 1, 0);
+    TRY(edited_model_stage(&stage, &w->model, err));
     stage.sampler = g->sampler;
-    for (size_t i = 0; i < N_EDITS; i++) {
-        TRY(dinm_stage_lend(&stage, i + 1, &w->edits[i], err));
-    }
     TRY(dinm_generate(g, &stage, requests, n, answers, err));
     assert_int_equal(stage.n_caches, 0);
 out:
@@ -185,16 +165,17 @@ static void answers_follow_the_logits(void **state)
         struct dinm_ids answer = answer_alone(&w, &g, r);
         size_t room = N_POSITIONS - r->n_ids + 1;
         int32_t ids[N_POSITIONS + 1];
-        float *logits = zeros(N_POSITIONS * w.config.n_vocab);
+        float *logits = zeros(N_POSITIONS * w.model.config.n_vocab);
 
         assert_int_equal(answer.n_ids, r->max_new < room ? r->max_new : room);
         memcpy(ids, r->ids, r->n_ids * sizeof *ids);
         for (size_t k = 0; k < answer.n_ids; k++) {
             size_t n = r->n_ids + k, best = 0;
-            const float *last = logits + (n - 1) * w.config.n_vocab;
+            const float *last = logits + (n - 1) * w.model.config.n_vocab;
 
-            pass_whole(&w.slice, logits, ids, n, r->edit > 0 ? &w.edits[r->edit - 1] : NULL);
-            for (size_t v = 1; v < w.config.n_vocab; v++) {
+            pass_whole(&w.model.slice, logits, ids, n,
+                       r->edit > 0 ? &w.model.edits[r->edit - 1] : NULL);
+            for (size_t v = 1; v < w.model.config.n_vocab; v++) {
                 best = last[v] > last[best] ? v : best;
             }
             assert_int_equal(answer.ids[k], best);

@@ -281,15 +281,16 @@ static void test_identity(void **state)
 {
     (void)state;
     struct dinm_journal_part parts[] = {{"settings", 1}, {"cases", 0xfedcba9876543210}};
+    const struct dinm_identity id = {.parts = parts, .n_parts = 2};
     struct dinm_error err = {0};
     struct dinm_buffer b = {0};
-    assert_int_equal(dinm_journal_folder_identify(folder, "out", parts, 2, &err), DINM_OK);
+    assert_int_equal(dinm_journal_folder_identify(folder, "out", &id, &err), DINM_OK);
     assert_int_equal(dinm_file_read(path_of("id.json"), &b, NULL), DINM_OK);
     assert_non_null(strstr(b.data, "\"settings\": \"0000000000000001\""));
     assert_non_null(strstr(b.data, "\"cases\": \"fedcba9876543210\""));
-    assert_int_equal(dinm_journal_folder_identify(folder, "out", parts, 2, &err), DINM_OK);
+    assert_int_equal(dinm_journal_folder_identify(folder, "out", &id, &err), DINM_OK);
     parts[0].digest = 2;
-    assert_int_equal(dinm_journal_folder_identify(folder, "out", parts, 2, &err), DINM_FAILED);
+    assert_int_equal(dinm_journal_folder_identify(folder, "out", &id, &err), DINM_FAILED);
     assert_string_equal(err.text, "out belongs to another job, which differs in: settings; use "
                                   "--fresh to start over or another --out");
     parts[0].digest = 1;
@@ -297,7 +298,7 @@ static void test_identity(void **state)
     for (size_t n = 0; n + 1 < b.n_bytes; n++) {
         err = (struct dinm_error){0};
         write_file("id.json", b.data, n);
-        assert_int_equal(dinm_journal_folder_identify(folder, "out", parts, 2, &err), DINM_FAILED);
+        assert_int_equal(dinm_journal_folder_identify(folder, "out", &id, &err), DINM_FAILED);
         assert_non_null(strstr(err.text, "id.json"));
         expect_file("id.json", b.data, n);
     }

@@ -16,6 +16,7 @@ struct scene {
 };
 
 static const struct dinm_journal_part part = {"cases", 11};
+static const struct dinm_identity identity = {.parts = &part, .n_parts = 1};
 
 static int work(struct scene *s, struct dinm_journal *j, struct dinm_error *err)
 {
@@ -41,7 +42,7 @@ static int run(void *context, struct dinm_error *err)
     struct scene *s = context;
     struct dinm_journal j;
     s->n_acknowledged = 0;
-    int status = dinm_journal_open_all(&j, &s->grid, s->out, &part, 1, s->fresh, err);
+    int status = dinm_journal_open_all(&j, &s->grid, s->out, &identity, s->fresh, err);
     if (status == DINM_OK) {
         status = work(s, &j, err);
     }
@@ -56,7 +57,7 @@ static size_t count_known(const struct scene *s)
     struct dinm_records records;
     struct dinm_error err = {0};
     size_t n = 0;
-    assert_ok(dinm_journal_open_all(&j, &s->grid, s->out, &part, 1, false, &err), &err);
+    assert_ok(dinm_journal_open_all(&j, &s->grid, s->out, &identity, false, &err), &err);
     assert_ok(dinm_journal_records(&j, DINM_EDIT, N_UNITS, &records, &err), &err);
     for (size_t unit = 0; unit < N_UNITS; unit++) {
         const char *text = records.payloads[unit];
@@ -137,7 +138,7 @@ static int run_phase(void *context, struct dinm_error *err)
                                          .batch = 2,
                                          .run = put_unit,
                                          .quiet = true};
-    int status = dinm_journal_open_all(&j, &s->grid, s->out, &part, 1, s->fresh, err);
+    int status = dinm_journal_open_all(&j, &s->grid, s->out, &identity, s->fresh, err);
     if (status == DINM_OK) {
         status = dinm_phase_run_all(&s->grid, &j, &plan, &records, NULL, err);
         assert_int_equal(records.n_done, status == DINM_OK ? 5 : 0);

@@ -1,8 +1,7 @@
 /* model/linear: against float64 loops, and bit for bit against every row on its own. */
-#include "numbers.h"
+#include "rows_alone.h"
 #include <float.h>
 #include <omp.h>
-#include "model/linear.h"
 
 enum { N_ROWS = 200 };
 
@@ -91,52 +90,20 @@ static void test_values(void **state)
     }
 }
 
-/* y = x W^T, or dx += dy W when backward. */
-static void product(float *y, const float *x, const struct dinm_matrix *w, const float *bias,
-                    size_t n_rows, int backward)
-{
-    if (backward) {
-        dinm_linear_backward_input(y, x, w, n_rows, 1);
-    } else {
-        dinm_linear(y, x, w, bias, n_rows);
-    }
-}
-
 /* Every count of rows from 1 to N_ROWS (of 16-bit matrices, where a block of W is widened the same
  * way for all, fewer of the high ones), taken at random from a pool, in a random order, gives each
  * row the bits that it has alone. */
-static void check_bits(const struct dinm_matrix *w, int backward)
+static void check_bits(const struct dinm_matrix *w, bool backward)
 {
-    const size_t d_x = backward ? w->n_out : w->n_in, d_y = backward ? w->n_in : w->n_out;
-    float *pool = normals(N_ROWS * d_x, 1.0, 21), *bias = normals(w->n_out, 1.0, 22);
-    float *alone = normals(N_ROWS * d_y, 1.0, 23), *before = copy_of(alone, N_ROWS * d_y);
-    float *x = zeros(N_ROWS * d_x), *y = zeros(N_ROWS * d_y);
-    size_t rows[N_ROWS];
+    struct rows_alone a = rows_alone_new(w, backward, N_ROWS);
 
-    dinm_linear_set_threads(1);
-    for (size_t r = 0; r < N_ROWS; r++) {
-        product(alone + r * d_y, pool + r * d_x, w, bias, 1, backward);
-    }
     for (int n_threads = 1; n_threads <= 2; n_threads++) {
         dinm_linear_set_threads(n_threads);
         for (size_t n = 1; n <= N_ROWS; n += w->dtype != DINM_F32 && n > 40 ? 13 : 1) {
-            for (size_t i = 0; i < n; i++) {
-                rows[i] = pick((uint64_t)n, i, N_ROWS);
-                memcpy(x + i * d_x, pool + rows[i] * d_x, d_x * sizeof *x);
-                memcpy(y + i * d_y, before + rows[i] * d_y, d_y * sizeof *y);
-            }
-            product(y, x, w, bias, n, backward);
-            for (size_t i = 0; i < n; i++) {
-                assert_same_bits(y + i * d_y, alone + rows[i] * d_y, d_y);
-            }
+            rows_alone_check(&a, n);
         }
     }
-    free(pool);
-    free(bias);
-    free(alone);
-    free(before);
-    free(x);
-    free(y);
+    rows_alone_free(&a);
 }
 
 static void test_bits(void **state)
@@ -148,8 +115,8 @@ static void test_bits(void **state)
             struct dinm_matrix w =
                 random_matrix(&wide, dtypes[t], shapes[s].n_out, shapes[s].n_in, s);
 
-            check_bits(&w, 0);
-            check_bits(&w, 1);
+            check_bits(&w, false);
+            check_bits(&w, true);
             free_matrix(&w);
             free(wide);
         }

@@ -187,12 +187,42 @@ static void table_holds_each_prompt_once(void **state)
     struct dinm_error err = {0};
     assert_int_equal(dinm_prompt_table_build(&t, s, &cases, &questions, &err), DINM_OK);
     assert_int_equal(t.n_used, 12);
-    assert_int_equal(t.n_prompts, 7); /* x q y z r w, one question */
-    const size_t expected[] = {0, 1, 2, 3, 1, 0, 4, 2, 1, 5, 6, 6};
+    assert_int_equal(t.n_prompts, 7); /* one question, q r w x y z */
+    const size_t expected[] = {4, 1, 5, 6, 1, 4, 2, 5, 1, 3, 0, 0};
     assert_memory_equal(t.of_input, expected, sizeof expected);
-    assert_int_equal(t.prompts[0].max_new, s->generate.max_new_tokens);
-    assert_int_equal(t.prompts[6].max_new, s->evaluate.kqa_max_new_tokens);
+    for (size_t i = 1; i < 7; i++) {
+        assert_true(strcmp(t.prompts[i - 1].text, t.prompts[i].text) < 0);
+        assert_int_equal(t.prompts[i].max_new, s->generate.max_new_tokens);
+    }
+    assert_false(t.alike[0]);
+    assert_false(t.alike[1]); /* "Answer..." and "q ..." */
+    assert_int_equal(t.prompts[0].max_new, s->evaluate.kqa_max_new_tokens);
     dinm_prompt_table_free(&t);
+    dinm_prompt_table_free(&t);
+}
+
+/* One that has its first quarter in common with its neighbour, and one that has less. */
+static void table_knows_what_begins_alike(void **state)
+{
+    struct dinm_settings *s = *state;
+    struct dinm_case list[1] = {
+        {.id = 1, .inputs = {"abcd efgh", "abcd wxyz", "abc 0123456789", "z", "z"}}};
+    struct dinm_cases cases = {.cases = list, .n_cases = 1};
+    struct dinm_questions none = {0};
+    struct dinm_prompt_table t;
+    struct dinm_error err = {0};
+    s->prompt.suffix_before = false;
+    assert_int_equal(dinm_prompt_table_build(&t, s, &cases, &none, &err), DINM_OK);
+    assert_int_equal(t.n_prompts, 4); /* abc 0..., abcd e..., abcd w..., z */
+    assert_false(t.alike[0]);
+    assert_true(t.alike[1]); /* three bytes of nine */
+    assert_true(t.alike[2]);
+    assert_false(t.alike[3]);
+    dinm_prompt_table_free(&t);
+    list[0].inputs[0] = "abcd efghijklmnopq"; /* three bytes of eighteen */
+    assert_int_equal(dinm_prompt_table_build(&t, s, &cases, &none, &err), DINM_OK);
+    assert_false(t.alike[1]);
+    assert_true(t.alike[2]);
     dinm_prompt_table_free(&t);
 }
 
@@ -208,6 +238,7 @@ int main(void)
         cmocka_unit_test(cutting_keeps_the_right_end_and_bos),
         with_settings(limit_leaves_room_to_answer),
         with_settings(table_holds_each_prompt_once),
+        with_settings(table_knows_what_begins_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,6 +77,7 @@ static const char paper[] =
     "    \"stages\": 0,\n"
     "    \"layer_cut\": [],\n"
     "    \"batch\": 8,\n"
+    "    \"share_prefixes\": true,\n"
     "    \"threads\": 0,\n"
     "    \"max_time_s\": 0,\n"
     "    \"grace_s\": 0,\n"
@@ -253,7 +254,8 @@ static void wrong_values_are_refused(void **state)
                    "edit.method: expected one of dinm, ft_l, self_reminder, prompt_only, none, "
                    "found \"dinmm\"");
     assert_refused("edit.method", "mend", "edit.method: \"mend\" is not built yet");
-    assert_refused("model.compute", "bf16", "model.compute: \"bf16\" is not built yet");
+    assert_refused("model.compute", "f16",
+                   "model.compute: expected one of f32, bf16, found \"f16\"");
     assert_refused("archive.dtype", "f64",
                    "archive.dtype: expected one of f32, f16, found \"f64\"");
     static const char *const no_lists[] = {"",    "x",     "[",    "]",      "[1",

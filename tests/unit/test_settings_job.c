@@ -141,13 +141,14 @@ static void digest_follows_the_results(void **state)
         {"predict", "last"},      {"target", "alone"}, {"greedy", "sample"},
         {"tokens", "characters"}, {"all", "none"},     {"last", "mean"},
         {"f16", "f32"},           {"0", "0.25"},       {"1", "0.5"},
+        {"f32", "bf16"},
     };
     struct dinm_settings s;
     struct dinm_error err = {0};
     for (size_t r = 0; r < dinm_settings_n_rows; r++) {
         const struct dinm_setting *row = &dinm_settings_table[r];
-        if (strcmp(row->key, "profile") == 0 || strcmp(row->key, "model.compute") == 0) {
-            continue; /* acts through others; has one value */
+        if (strcmp(row->key, "profile") == 0) {
+            continue; /* acts through others */
         }
         const char *value = row->kind == DINM_KIND_NUMBER ? "0.25" : "17";
         for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {

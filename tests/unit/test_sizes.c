@@ -124,7 +124,7 @@ static void scratch_is_what_is_reserved(void **state)
         struct dinm_error err = {0};
         assert_ok(dinm_workspace_reserve(&ws, &c, &rows, &err), &err);
         assert_int_equal(dinm_workspace_bytes(&c, n, 5 * n) - sizeof *ws,
-                         ws->n_floats * sizeof(float) + n * sizeof(size_t));
+                         ws->n_floats * sizeof(float) + n * (sizeof(size_t) + sizeof *ws->calls));
         assert_ok(dinm_tape_reserve(&tape, &c, 1, 3, n, &err), &err);
         assert_int_equal(dinm_tape_bytes(&c, 2, n) - sizeof *tape,
                          tape->n_floats * sizeof(float) + 2 * sizeof *tape->layers);

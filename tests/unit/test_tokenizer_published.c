@@ -31,15 +31,21 @@ static const char *next_line(char **at)
     return line;
 }
 
+/* Before anything is opened or made: skipping comes back to nobody who could free it. */
+static void need(const char *folder)
+{
+    if (!dinm_path_exists(folder)) {
+        fprintf(stderr, "SKIPPED: %s is not there\n", folder);
+        skip();
+    }
+}
+
 static struct dinm_tokenizer *open_published(const char *folder)
 {
     struct dinm_error err = {0};
     struct dinm_tokenizer *t = NULL;
 
-    if (!dinm_path_exists(folder)) {
-        fprintf(stderr, "SKIPPED: %s is not there\n", folder);
-        skip();
-    }
+    need(folder);
     assert_ok(dinm_tokenizer_open(&t, folder, &err), &err);
     return t;
 }
@@ -50,8 +56,9 @@ static struct dinm_tokenizer *open_some(const char *folder, const char *const *n
 {
     struct dinm_error err = {0};
     struct dinm_tokenizer *t = NULL;
-    char *copy = new_folder();
 
+    need(folder);
+    char *copy = new_folder();
     for (size_t i = 0; names[i] != NULL; i++) {
         struct dinm_buffer b = {0};
         char *path = dinm_path_join(copy, names[i], &err);

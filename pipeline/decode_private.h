@@ -1,0 +1,51 @@
+/* What the files of the decoding batch share. */
+#ifndef DINM_PIPELINE_DECODE_PRIVATE_H
+#define DINM_PIPELINE_DECODE_PRIVATE_H
+
+#include <stdbool.h>
+#include "pipeline/decode.h"
+
+/* One request, waiting or being answered. */
+struct sequence {
+    const struct dinm_request *request; /* borrows */
+    struct dinm_ids *answer;            /* borrows */
+    uint64_t slot;
+    size_t capacity; /* positions of its cache */
+    size_t n_shared; /* first tokens that the sequence before it begins with, too */
+    size_t from;     /* the sequence that it copies these from; at first the one before it */
+    bool copies;     /* it does so in the item under way */
+    size_t n_copies; /* sequences that may yet copy from its cache */
+    size_t n_read;   /* tokens that the model has read */
+    size_t n_rows;   /* of it in the item under way */
+    size_t n_new;
+    int32_t next; /* the token chosen last, not yet read */
+    bool done;    /* it is answered */
+    bool closed;  /* and its cache is gone */
+};
+
+struct lane {
+    size_t *sequences; /* owns: [most], the first n in use, ascending */
+    size_t n;
+    bool away; /* its item is under way */
+};
+
+struct dinm_decode {
+    const struct dinm_generator *g; /* borrows */
+    struct dinm_stage *stage;       /* borrows */
+    struct lane *lanes;             /* owns: [n_lanes] */
+    size_t n_lanes, most;           /* most sequences of one lane */
+    struct sequence *sequences;     /* owns: [n], in the order in which they enter */
+    size_t n, next;                 /* the first `next` have entered */
+    size_t n_unanswered, n_caches;
+    struct dinm_item_sequence *closing; /* owns: [2 * most] caches that an item makes superfluous */
+    size_t n_closing;
+};
+
+/* Requests as for dinm_generate, which g, stage, requests and answers must outlive. */
+int dinm_decode_open(struct dinm_decode **d, const struct dinm_generator *g,
+                     struct dinm_stage *stage, const struct dinm_request *requests, size_t n,
+                     struct dinm_ids *answers, struct dinm_error *err);
+/* Whatever is still under way must have come back. */
+void dinm_decode_close(struct dinm_decode *d);
+
+#endif
