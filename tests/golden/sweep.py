@@ -90,6 +90,14 @@ def taken(said):
     return [set(re.findall(r"^(\w+): \d+ \w+ as in ", part, flags=re.M)) for part in parts]
 
 
+def has_bf16(folder):
+    code, said = run(os.path.join(folder, "none"), {"model.compute": "bf16"}, options=["--dry-run"])
+    assert code in (0, 2), said
+    if code == 2:
+        print("model.compute is not swept: this machine or build has no products in bf16")
+    return code == 0
+
+
 # Of every setting: its usual and another value, the phases it decides (the others must be taken over),
 # and those whose results can be seen to differ here: where they are taken over all the same, files
 # differ from those of the run alone.
@@ -104,7 +112,7 @@ def every_key(folder):
     return {
         "profile": ("paper", "easyedit", all_of, {L, V}),
         "model.path": (demo["model"], os.path.join(folder, "model"), all_of, set()),
-        "model.compute": None,  # one value only
+        "model.compute": ("f32", "bf16", all_of, set()) if has_bf16(folder) else None,
         "judge.path": (demo["judge"], "refusal", set(), set()),
         "judge.unsafe_label": ("unsafe", "safe", set(), set()),
         "cases.path": (demo["cases.json"], os.path.join(folder, "cases.json"), all_of, {L, V}),
@@ -231,14 +239,15 @@ def check_ranks(folder):
 
 
 def check_stopped(folder, first):
-    """Stopped by the clock on changing ranks; killed at random moments; every time the same in the end."""
-    out, tries, ranks = os.path.join(folder, "stopped"), 0, 1
+    """Stopped by the clock on changing ranks, sooner than any machine is through and a little later every
+    time; killed at random moments; every time the same in the end."""
+    out, tries, ranks, limit_s = os.path.join(folder, "stopped"), 0, 1, 0.02
     while True:
-        code, said = run(out, {}, sweep=GRID, ranks=ranks, options=["--max-time", "0.5"])
+        code, said = run(out, {}, sweep=GRID, ranks=ranks, options=["--max-time", str(limit_s)])
         if code == 0:
             break
         assert code == 75 and re.search(r"combination \d+ \(.*\): stopped in phase", said), (code, said)
-        tries, ranks = tries + 1, ranks % 3 + 1
+        tries, ranks, limit_s = tries + 1, ranks % 3 + 1, 1.3 * limit_s
         assert tries < 100, "a stopped sweep never ends"
     assert tries > 0, "nothing was ever stopped"
     same_sweep(first, out, 8, "stopped")
@@ -250,7 +259,7 @@ def check_stopped(folder, first):
     for n in range(8):
         process = subprocess.Popen(command(out, {}, sweep=GRID), stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL)
-        time.sleep(0.1 + 0.5 * rng.random())
+        time.sleep(0.05 + 0.35 * rng.random())
         process.send_signal(signal.SIGKILL)
         n_killed += process.wait() == -signal.SIGKILL
     code, said = run(out, {}, sweep=GRID, ranks=2)
@@ -320,6 +329,34 @@ def check_failures(folder):
     assert run(alone, {"edit.lr": 5e-3})[0] == 0
     same_run(alone, os.path.join(out, "sweep", "002"), "archive lost")
     shutil.rmtree(out)
+
+
+def check_damaged_donor(folder):
+    """States that are no longer those that were written are not taken over."""
+    out, alone, lrs = os.path.join(folder, "damaged"), os.path.join(folder, "alone"), [1e-3, 2e-3]
+    assert run(alone, {"edit.lr": lrs[1]})[0] == 0
+    for what, notice in (("state", "the hidden states of 1 cases, the first with id"),
+                         ("structure", "all cases are located again")):
+        obstacle = os.path.join(out, "sweep", "001")
+        os.makedirs(os.path.dirname(obstacle))
+        with open(obstacle, "w", encoding="utf-8") as f:
+            f.write("a file where a folder is to be\n")
+        code, said = run(out, {}, sweep={"edit.lr": lrs})
+        assert code == 1, said
+        os.remove(obstacle)
+        donor = os.path.join(out, "sweep", "000")
+        values = json.loads(read(donor, "journal", "archive.json"))["values"]
+        begin = max(values, key=lambda extent: extent[1] - extent[0])[0]
+        with open(os.path.join(donor, "activations.h5"), "r+b") as f:
+            f.seek(begin if what == "state" else begin - 1)
+            byte = f.read(1)[0]
+            f.seek(-1, os.SEEK_CUR)
+            f.write(bytes([byte ^ 4]))
+        code, said = run(out, {}, sweep={"edit.lr": lrs}, ranks=2)
+        assert code == 0 and notice in said and V in taken(said)[-1], (what, said)
+        same_run(alone, os.path.join(out, "sweep", "001"), f"damaged {what}")
+        shutil.rmtree(out)
+    shutil.rmtree(alone)
 
 
 def check_phases(folder):
@@ -419,6 +456,7 @@ def check_words(folder):
 with tempfile.TemporaryDirectory() as scratch:
     check_words(scratch)
     check_failures(scratch)
+    check_damaged_donor(scratch)
     check_failed_cases(scratch)
     check_phases(scratch)
     full = check_ranks(scratch)
