@@ -65,7 +65,7 @@ static void attend_tile(const struct dinm_attention_call *call, size_t head, siz
     const struct dinm_attention *a = &call->shape;
     const struct dinm_kernel *kernel = dinm_kernel();
     const size_t d = a->d_head, n_group = a->n_heads / a->n_kv_heads;
-    const size_t stride = a->n_kv_heads * d;
+    const size_t stride = call->key_stride, begin = head * call->head_stride;
     const float shrink = 1.0f / sqrtf((float)d);
     size_t from = a->n_keys, to = 0; /* keys that some row of the tile sees */
     float scale[TILE];
@@ -83,7 +83,7 @@ static void attend_tile(const struct dinm_attention_call *call, size_t head, siz
     }
     struct dinm_kernel_product part = {.y = room->p,
                                        .x = room->q,
-                                       .w = call->k + from * stride + head * d,
+                                       .w = call->k + from * stride + begin,
                                        .dtype = DINM_F32,
                                        .ld_y = to - from,
                                        .ld_x = d,
@@ -102,7 +102,7 @@ static void attend_tile(const struct dinm_attention_call *call, size_t head, siz
     for (size_t k = from, end; k < to; k = end) {
         end = min(to, (k / RUN + 1) * RUN);
         part.x = room->p + (k - from);
-        part.w = call->v + k * stride + head * d;
+        part.w = call->v + k * stride + begin;
         part.n_sum = end - k;
         part.add = k > from;
         kernel->axpy(&part); /* O = P V */

@@ -26,9 +26,12 @@ size_t dinm_attention_scratch(const struct dinm_attention *a);
 /* Many sequences of the same heads. Borrows everything for the call. */
 struct dinm_attention_call {
     struct dinm_attention shape;
-    float *out;         /* [n_rows][n_heads][d_head] */
-    const float *q;     /* the same */
-    const float *k, *v; /* [n_keys][n_kv_heads][d_head] */
+    float *out;     /* [n_rows][n_heads][d_head] */
+    const float *q; /* the same */
+    /* [n_keys][n_kv_heads][d_head], or with other strides: floats from one key to the next, and
+     * from one head to the next */
+    const float *k, *v;
+    size_t key_stride, head_stride;
 };
 
 /* A row depends on its own q and the keys it sees alone (not on n_rows, nor on the other calls).

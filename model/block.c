@@ -8,6 +8,9 @@
 #include "model/norm.h"
 #include "model/rope.h"
 
+/* From here on the work is worth more than waking the threads. */
+enum { PARALLEL_FROM = 1 << 16 };
+
 /* Consecutive sequences that use the same W_V. */
 struct run {
     const struct dinm_matrix *down;
@@ -40,6 +43,7 @@ static bool next_run(struct run *run, size_t *next, const struct dinm_block_call
 
 static void add(float *x, const float *y, size_t n)
 {
+#pragma omp parallel for if (n >= PARALLEL_FROM)
     for (size_t i = 0; i < n; i++) {
         x[i] += y[i];
     }
@@ -65,18 +69,6 @@ static struct dinm_attention attention_of(const struct dinm_block_call *call,
     };
 }
 
-/* The layer's keys and values of the positions that the sequence has in common with another. */
-static void copy_beginning(const struct dinm_block_call *call, const struct dinm_sequence *s)
-{
-    const struct dinm_config *c = call->config;
-    const size_t d_kv = c->n_kv_heads * c->d_head;
-    const size_t to = call->kv_layer * s->kv->capacity * d_kv;
-    const size_t from = call->kv_layer * s->from->capacity * d_kv;
-
-    memcpy(s->kv->k + to, s->from->k + from, s->kv->n_tokens * d_kv * sizeof *s->kv->k);
-    memcpy(s->kv->v + to, s->from->v + from, s->kv->n_tokens * d_kv * sizeof *s->kv->v);
-}
-
 /* Each sequence attends to its own keys: those of its rows, or those in its cache once its rows'
  * keys are behind them. */
 static void attend(const struct dinm_block_call *call, struct dinm_block *b)
@@ -87,25 +79,25 @@ static void attend(const struct dinm_block_call *call, struct dinm_block *b)
 
     for (size_t i = 0; i < call->rows->n_sequences; i++) {
         const struct dinm_sequence *s = &call->rows->sequences[i];
-        const float *k = b->k + row * d_kv, *v = b->v + row * d_kv;
+        struct dinm_attention_call *a = &call->ws->calls[i];
 
+        *a = (struct dinm_attention_call){.shape = attention_of(call, s),
+                                          .out = b->attended + row * d_q,
+                                          .q = b->q + row * d_q,
+                                          .k = b->k + row * d_kv,
+                                          .v = b->v + row * d_kv,
+                                          .key_stride = d_kv,
+                                          .head_stride = c->d_head};
         if (s->kv != NULL) {
-            const size_t layer = call->kv_layer * s->kv->capacity * d_kv;
-            const size_t behind = layer + s->kv->n_tokens * d_kv;
-
             if (s->from != NULL) {
-                copy_beginning(call, s);
+                dinm_kv_copy(s->kv, call->kv_layer, s->from);
             }
-            memcpy(s->kv->k + behind, k, s->n_rows * d_kv * sizeof *k);
-            memcpy(s->kv->v + behind, v, s->n_rows * d_kv * sizeof *v);
-            k = s->kv->k + layer;
-            v = s->kv->v + layer;
+            dinm_kv_put(s->kv, call->kv_layer, a->k, a->v, s->n_rows);
+            a->k = s->kv->k + dinm_kv_at(s->kv, call->kv_layer);
+            a->v = s->kv->v + dinm_kv_at(s->kv, call->kv_layer);
+            a->key_stride = c->d_head;
+            a->head_stride = s->kv->capacity * c->d_head;
         }
-        call->ws->calls[i] = (struct dinm_attention_call){.shape = attention_of(call, s),
-                                                          .out = b->attended + row * d_q,
-                                                          .q = b->q + row * d_q,
-                                                          .k = k,
-                                                          .v = v};
         row += s->n_rows;
     }
     dinm_attention_forward(call->ws->calls, call->rows->n_sequences, call->ws->attention);
@@ -158,6 +150,26 @@ static void activate_backward(const struct dinm_block *g, const float *dh,
     }
 }
 
+/* sum: [n][d_model] = h W_V^T + b, each sequence with its own W_V. h: [n][d_ff] */
+static void project_down(float *sum, const float *h, const struct dinm_block_call *call)
+{
+    enum { AT_ONCE = 8 };
+    const struct dinm_config *c = call->config;
+    struct dinm_linear_call calls[AT_ONCE];
+    struct run run = {0};
+    size_t n = 0;
+
+    for (size_t next = 0; next_run(&run, &next, call);) {
+        calls[n++] = (struct dinm_linear_call){sum + run.row * c->d_model, h + run.row * c->d_ff,
+                                               run.down, call->w->down_bias, run.n_rows};
+        if (n == AT_ONCE) {
+            dinm_linear_each(calls, n);
+            n = 0;
+        }
+    }
+    dinm_linear_each(calls, n);
+}
+
 void dinm_block_forward(float *x, const struct dinm_block_call *call, struct dinm_block *b,
                         const struct dinm_taps *taps)
 {
@@ -166,14 +178,14 @@ void dinm_block_forward(float *x, const struct dinm_block_call *call, struct din
     struct dinm_workspace *ws = call->ws;
     const size_t n = call->rows->n_rows, d = c->d_model;
     const bool tapped = taps != NULL && taps->mid_layer == call->layer;
-    struct run run = {0};
 
     /* q, k, v = norm(x) [W_q, W_k, W_v]^T + b, q and k rotated */
     keep(b->x, x, n, d);
     dinm_norm(ws->normed, x, w->attn_norm, w->attn_norm_bias, c->norm_eps, n, d);
-    dinm_linear(b->q, ws->normed, &w->q, w->q_bias, n);
-    dinm_linear(b->k, ws->normed, &w->k, w->k_bias, n);
-    dinm_linear(b->v, ws->normed, &w->v, w->v_bias, n);
+    const struct dinm_linear_call qkv[] = {{b->q, ws->normed, &w->q, w->q_bias, n},
+                                           {b->k, ws->normed, &w->k, w->k_bias, n},
+                                           {b->v, ws->normed, &w->v, w->v_bias, n}};
+    dinm_linear_each(qkv, 3);
     rotate(call, b, 1);
 
     /* x += attention(q, k, v) W_o^T + b */
@@ -185,18 +197,14 @@ void dinm_block_forward(float *x, const struct dinm_block_call *call, struct din
 
     /* gate, up = norm(x) [W_gate, W_up]^T + b; h is their activation */
     dinm_norm(ws->normed, x, w->mlp_norm, w->mlp_norm_bias, c->norm_eps, n, d);
-    if (b->gate != NULL) {
-        dinm_linear(b->gate, ws->normed, &w->gate, w->gate_bias, n);
-    }
-    dinm_linear(b->up, ws->normed, &w->up, w->up_bias, n);
+    const struct dinm_linear_call up_gate[] = {{b->up, ws->normed, &w->up, w->up_bias, n},
+                                               {b->gate, ws->normed, &w->gate, w->gate_bias, n}};
+    dinm_linear_each(up_gate, b->gate != NULL ? 2 : 1);
     activate(ws->h, b, c, n);
     keep(tapped ? taps->h_down : NULL, ws->h, n, c->d_ff);
 
-    /* x += h W_V^T + b, each sequence with its own W_V */
-    for (size_t next = 0; next_run(&run, &next, call);) {
-        dinm_linear(ws->sum + run.row * d, ws->h + run.row * c->d_ff, run.down, w->down_bias,
-                    run.n_rows);
-    }
+    /* x += h W_V^T + b */
+    project_down(ws->sum, ws->h, call);
     add(x, ws->sum, n * d);
 }
 

@@ -245,7 +245,9 @@ static void forward_layer(const struct dinm_encoder *e, float *y, const struct d
             .out = a->attn + at,
             .q = a->q + at,
             .k = a->k + at,
-            .v = a->v + at};
+            .v = a->v + at,
+            .key_stride = d,
+            .head_stride = d / e->config.n_heads};
         dinm_attention_forward(&call, 1, e->scratch);
     }
     linear(a->sum_mid, a->attn, &w[O_WEIGHT], n);

@@ -7,15 +7,24 @@
 #include "model/config.h"
 
 struct dinm_kv {
-    float *k, *v;    /* owns: [n_layers of the slice][capacity][n_kv_heads * d_head] */
-    size_t n_tokens; /* positions held */
-    size_t capacity; /* positions that fit */
-    size_t n_layers, d_kv;
+    /* owns: [n_layers of the slice][n_kv_heads][capacity][d_head]; a head's positions lie side by
+     * side, as attention reads them */
+    float *k, *v;
+    size_t n_tokens;                  /* positions held */
+    size_t capacity;                  /* positions that fit */
+    size_t n_layers, n_heads, d_head; /* of keys */
 };
 
 /* Room for `capacity` positions in each of n_layers. */
 int dinm_kv_init(struct dinm_kv *kv, const struct dinm_config *config, size_t n_layers,
                  size_t capacity, struct dinm_error *err);
 void dinm_kv_free(struct dinm_kv *kv);
+
+/* Floats before layer `layer` of the slice. */
+size_t dinm_kv_at(const struct dinm_kv *kv, size_t layer);
+/* Puts k, v: [n][n_kv_heads][d_head] behind the layer's n_tokens positions. */
+void dinm_kv_put(struct dinm_kv *kv, size_t layer, const float *k, const float *v, size_t n);
+/* The layer's first n_tokens positions become those of `from`. */
+void dinm_kv_copy(struct dinm_kv *kv, size_t layer, const struct dinm_kv *from);
 
 #endif

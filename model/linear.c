@@ -15,7 +15,7 @@
 
 enum {
     PANEL = 64,  /* columns of y that share one widened block of W */
-    GROUP = 132, /* rows that do; their part of x stays in a cache of 1 MiB */
+    GROUP = 264, /* rows that do; their part of x stays in a cache of 1 MiB */
     TILE = 6,    /* rows that the fastest kernel takes at once */
     /* From here on blocks are copied: a dot would widen W a fifth time, an axpy read it a third. */
     COPY_ROWS = 25,
@@ -23,6 +23,7 @@ enum {
     PANELS = 16, /* of a task, at most */
     TASKS_PER_THREAD = 3,
     FEW_TASKS_PER_THREAD = 8, /* with so few rows that W is only read */
+    AT_ONCE = 8,              /* products whose tasks are dealt together */
     BLOCK = DINM_KERNEL_DEPTH,
     SPACING = BLOCK + 16, /* not a power of two, which would crowd a few sets of the cache */
 };
@@ -126,19 +127,67 @@ static void multiply_task(const struct dinm_product *p, float *block, size_t fir
     }
 }
 
-/* Rows in even groups; columns in as few tasks as keep the threads evenly busy, since the panels of
- * a task find its rows of x in the cache. */
-static void multiply_f32(const struct dinm_product *p)
+/* How a product is cut into tasks: groups of rows by strips of columns. */
+struct cut {
+    const struct dinm_product *p;
+    size_t n_rows, n_cols; /* of a task, at most */
+    size_t n_across, n_tasks;
+};
+
+static size_t panels_of(const struct dinm_product *p)
 {
-    const size_t n_panels = (p->n_cols + PANEL - 1) / PANEL;
-    const size_t n_groups = (p->n_rows + GROUP - 1) / GROUP;
+    return (p->n_cols + PANEL - 1) / PANEL;
+}
+
+static size_t groups_of(const struct dinm_product *p)
+{
+    return (p->n_rows + GROUP - 1) / GROUP;
+}
+
+/* Rows in even groups; n_panels: most of a task. */
+static struct cut cut_of(const struct dinm_product *p, size_t n_panels)
+{
+    const size_t n_groups = groups_of(p), width = PANEL * min(PANELS, n_panels > 0 ? n_panels : 1);
     const size_t even = n_groups > 0 ? (p->n_rows + n_groups - 1) / n_groups : 0;
-    const size_t n_rows = (even + TILE - 1) / TILE * TILE;
-    const size_t n_each = takes_few(p, p->n_rows) ? FEW_TASKS_PER_THREAD : TASKS_PER_THREAD;
-    const size_t share = n_panels * n_groups / (n_each * (size_t)omp_get_max_threads());
-    const size_t width = PANEL * min(PANELS, share > 0 ? share : 1);
-    const size_t n_across = (p->n_cols + width - 1) / width, n_tasks = n_across * n_groups;
-    const int n_threads = dinm_threads_begin(n_tasks, p->n_rows * p->n_cols * p->n_sum);
+    const size_t n_across = (p->n_cols + width - 1) / width;
+
+    return (struct cut){.p = p,
+                        .n_rows = (even + TILE - 1) / TILE * TILE,
+                        .n_cols = width,
+                        .n_across = n_across,
+                        .n_tasks = n_across * n_groups};
+}
+
+static void multiply_cut(const struct cut *cut, float *block, size_t task)
+{
+    const struct dinm_product *p = cut->p;
+    const size_t first = task / cut->n_across * cut->n_rows;
+    const size_t col = task % cut->n_across * cut->n_cols;
+
+    if (first < p->n_rows) {
+        multiply_task(p, block, first, min(cut->n_rows, p->n_rows - first), col,
+                      min(col + cut->n_cols, p->n_cols));
+    }
+}
+
+/* n products, at most AT_ONCE, in as few tasks as keep the threads evenly busy, since the panels of
+ * a task find its rows of x in the cache. */
+static void multiply_f32(const struct dinm_product *products, size_t n)
+{
+    struct cut cuts[AT_ONCE];
+    size_t n_panels = 0, n_tasks = 0, n_products = 0;
+    const bool few = n > 0 && takes_few(&products[0], products[0].n_rows);
+    const size_t n_each = few ? FEW_TASKS_PER_THREAD : TASKS_PER_THREAD;
+
+    for (size_t i = 0; i < n; i++) {
+        n_panels += panels_of(&products[i]) * groups_of(&products[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        cuts[i] = cut_of(&products[i], n_panels / (n_each * (size_t)omp_get_max_threads()));
+        n_tasks += cuts[i].n_tasks;
+        n_products += products[i].n_rows * products[i].n_cols * products[i].n_sum;
+    }
+    const int n_threads = dinm_threads_begin(n_tasks, n_products);
 
 #pragma omp parallel
     {
@@ -146,34 +195,62 @@ static void multiply_f32(const struct dinm_product *p)
 
 #pragma omp for schedule(dynamic)
         for (size_t task = 0; task < n_tasks; task++) {
-            const size_t first = task / n_across * n_rows, col = task % n_across * width;
+            size_t i = 0, own = task;
 
-            if (first < p->n_rows) {
-                multiply_task(p, block, first, min(n_rows, p->n_rows - first), col,
-                              min(col + width, p->n_cols));
+            while (own >= cuts[i].n_tasks) {
+                own -= cuts[i++].n_tasks;
             }
+            multiply_cut(&cuts[i], block, own);
         }
     }
     dinm_threads_end(n_threads);
 }
 
+static bool takes_bf16(const struct dinm_product *p)
+{
+    return p->w->bf16 != NULL && p->w->dtype == DINM_BF16;
+}
+
 static void multiply(const struct dinm_product *p)
 {
-    (p->w->bf16 != NULL && p->w->dtype == DINM_BF16 ? dinm_bf16_multiply : multiply_f32)(p);
+    if (takes_bf16(p)) {
+        dinm_bf16_multiply(p);
+    } else {
+        multiply_f32(p, 1);
+    }
+}
+
+void dinm_linear_each(const struct dinm_linear_call *calls, size_t n_calls)
+{
+    struct dinm_product products[AT_ONCE];
+    size_t n = 0;
+
+    for (size_t i = 0; i < n_calls; i++) {
+        const struct dinm_linear_call *call = &calls[i];
+
+        /* Y = X W^T + b */
+        products[n++] = (struct dinm_product){.y = call->y,
+                                              .x = call->x,
+                                              .w = call->w,
+                                              .bias = call->bias,
+                                              .n_rows = call->n_rows,
+                                              .n_cols = call->w->n_out,
+                                              .n_sum = call->w->n_in,
+                                              .transposed = !call->w->by_input};
+        if (takes_bf16(&products[n - 1])) {
+            multiply(&products[--n]);
+        }
+        if (n == AT_ONCE || i + 1 == n_calls) {
+            multiply_f32(products, n);
+            n = 0;
+        }
+    }
 }
 
 void dinm_linear(float *y, const float *x, const struct dinm_matrix *w, const float *bias,
                  size_t n_rows)
 {
-    /* Y = X W^T + b */
-    multiply(&(struct dinm_product){.y = y,
-                                    .x = x,
-                                    .w = w,
-                                    .bias = bias,
-                                    .n_rows = n_rows,
-                                    .n_cols = w->n_out,
-                                    .n_sum = w->n_in,
-                                    .transposed = !w->by_input});
+    dinm_linear_each(&(struct dinm_linear_call){y, x, w, bias, n_rows}, 1);
 }
 
 void dinm_linear_backward_input(float *dx, const float *dy, const struct dinm_matrix *w,

@@ -27,6 +27,19 @@ struct dinm_matrix {
 void dinm_linear(float *y, const float *x, const struct dinm_matrix *w, const float *bias,
                  size_t n_rows);
 
+/* One product as for dinm_linear. */
+struct dinm_linear_call {
+    float *y;
+    const float *x;
+    const struct dinm_matrix *w;
+    const float *bias;
+    size_t n_rows;
+};
+
+/* Products that do not need each other's results; threads go from one to the next without waiting.
+ * No y overlaps another's x or y. */
+void dinm_linear_each(const struct dinm_linear_call *calls, size_t n_calls);
+
 /* dx: [n_rows][n_in] (+)= dy W, dy: [n_rows][n_out]. add != 0 accumulates. */
 void dinm_linear_backward_input(float *dx, const float *dy, const struct dinm_matrix *w,
                                 size_t n_rows, int add);

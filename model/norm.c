@@ -49,24 +49,47 @@ void dinm_rmsnorm(float *y, const float *x, const float *gain, float eps, size_t
     }
 }
 
+/* sum of a b c */
+static double sum_of_products(const float *a, const float *b, const float *c, size_t d)
+{
+    double lanes[LANES] = {0.0}, sum = 0.0;
+    size_t i = 0;
+
+    for (; d - i >= LANES; i += LANES) {
+        for (size_t l = 0; l < LANES; l++) {
+            lanes[l] += (double)a[i + l] * (double)b[i + l] * (double)c[i + l];
+        }
+    }
+    for (size_t l = 0; l < d - i; l++) {
+        lanes[l] += (double)a[i + l] * (double)b[i + l] * (double)c[i + l];
+    }
+    for (size_t l = 0; l < LANES; l++) {
+        sum += lanes[l];
+    }
+    return sum;
+}
+
 void dinm_rmsnorm_backward(float *dx, float *dgain, const float *dy, const float *x,
                            const float *gain, float eps, size_t n_rows, size_t d)
 {
-    for (size_t r = 0; r < n_rows; r++, dx += d, dy += d, x += d) {
-        const double scale = rms_scale(x, eps, d);
-        double dot = 0.0; /* sum of dy gain x */
-
-        for (size_t i = 0; i < d; i++) {
-            dot += (double)dy[i] * (double)gain[i] * (double)x[i];
-        }
+#pragma omp parallel for if (n_rows * d >= PARALLEL_FROM)
+    for (size_t r = 0; r < n_rows; r++) {
+        const float *dy_row = dy + r * d, *x_row = x + r * d;
+        const double scale = rms_scale(x_row, eps, d);
         /* dx = s (gain dy - x s^2 mean(dy gain x)) */
+        const double dot = sum_of_products(dy_row, gain, x_row, d);
         const double pull = scale * scale * scale * dot / (double)d;
 
         for (size_t i = 0; i < d; i++) {
-            dx[i] += (float)(scale * (double)dy[i] * (double)gain[i] - (double)x[i] * pull);
+            dx[r * d + i] +=
+                (float)(scale * (double)dy_row[i] * (double)gain[i] - (double)x_row[i] * pull);
         }
-        for (size_t i = 0; dgain != NULL && i < d; i++) {
-            dgain[i] += (float)((double)dy[i] * (double)x[i] * scale);
+    }
+    for (size_t r = 0; dgain != NULL && r < n_rows; r++) {
+        const double scale = rms_scale(x + r * d, eps, d);
+
+        for (size_t i = 0; i < d; i++) {
+            dgain[i] += (float)((double)dy[r * d + i] * (double)x[r * d + i] * scale);
         }
     }
 }
@@ -101,26 +124,34 @@ void dinm_layernorm(float *y, const float *x, const float *gain, const float *bi
 void dinm_layernorm_backward(float *dx, float *dgain, float *dbias, const float *dy, const float *x,
                              const float *gain, float eps, size_t n_rows, size_t d)
 {
-    for (size_t r = 0; r < n_rows; r++, dx += d, dy += d, x += d) {
-        const struct moments m = layer_moments(x, eps, d);
+#pragma omp parallel for if (n_rows * d >= PARALLEL_FROM)
+    for (size_t r = 0; r < n_rows; r++) {
+        const float *dy_row = dy + r * d, *x_row = x + r * d;
+        const struct moments m = layer_moments(x_row, eps, d);
         double sum = 0.0, dot = 0.0; /* of g = dy gain, and of g z with z the normed x */
 
         for (size_t i = 0; i < d; i++) {
-            const double g = (double)dy[i] * (double)gain[i];
+            const double g = (double)dy_row[i] * (double)gain[i];
 
             sum += g;
-            dot += g * ((double)x[i] - m.mean) * m.scale;
+            dot += g * ((double)x_row[i] - m.mean) * m.scale;
         }
         /* dx = s (g - mean(g) - z mean(g z)) */
         for (size_t i = 0; i < d; i++) {
-            const double z = ((double)x[i] - m.mean) * m.scale;
+            const double z = ((double)x_row[i] - m.mean) * m.scale;
 
-            dx[i] += (float)(m.scale * ((double)dy[i] * (double)gain[i] - sum / (double)d -
-                                        z * dot / (double)d));
+            dx[r * d + i] += (float)(m.scale * ((double)dy_row[i] * (double)gain[i] -
+                                                sum / (double)d - z * dot / (double)d));
         }
-        for (size_t i = 0; dgain != NULL && i < d; i++) {
-            dgain[i] += (float)((double)dy[i] * ((double)x[i] - m.mean) * m.scale);
-            dbias[i] += dy[i];
+    }
+    for (size_t r = 0; dgain != NULL && r < n_rows; r++) {
+        const struct moments m = layer_moments(x + r * d, eps, d);
+
+        for (size_t i = 0; i < d; i++) {
+            const double z = ((double)x[r * d + i] - m.mean) * m.scale;
+
+            dgain[i] += (float)((double)dy[r * d + i] * z);
+            dbias[i] += dy[r * d + i];
         }
     }
 }

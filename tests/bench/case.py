@@ -2,13 +2,15 @@
 released loop's work for one case, on the same checkpoint and as many threads, in turn.
 
 usage: case.py PROGRAM MODEL [--peer SCRIPT] [--new N] [--cases 8] [--threads 2] [--turns N]
-               [--layer L] [--set KEY=VALUE]...
+               [--layer L] [--paper] [--set KEY=VALUE]...
 
 MODEL: a checkpoint of write_checkpoint.py. The texts have the lengths in tokens of a typical
-SafeEdit case (prompts of 230, 18, 278, 230, 278; safe 69, unsafe 300, constraint 148 of which 59
-are its answer); of all prompts about a quarter are distinct, as in the test set (1710 of 6750), and
-two by two they begin with the same attack prompt. SCRIPT: run as SCRIPT MODEL --new N --threads T
---json, prints an object with case_s and its parts. Without it only our own figures are shown.
+SafeEdit case (prompts of 230, 18, 278, 230, 278, the suffix 22; safe 69, unsafe 300, constraint 148
+of which 59 are its answer); of all prompts about a quarter are distinct, as in the test set (1710 of
+6750), and two by two they begin with the same attack prompt. As in the released loop the model is
+asked without the suffix before the edit, and the constraint has no gradient; --paper: as the paper
+has it, which is more work. SCRIPT: run as SCRIPT MODEL --new N --threads T --json, prints an object
+with case_s and its parts. Without it only our own figures are shown.
 """
 import argparse
 import json
@@ -19,8 +21,8 @@ import sys
 import tempfile
 import time
 
-TOKENS = {"question": 18, "attack": 212, "other attack": 260, "safe": 69, "unsafe": 300,
-          "constraint": 89, "answer": 59}
+TOKENS = {"question": 18, "attack and question": 230, "other attack and question": 278, "suffix": 22,
+          "safe": 69, "unsafe": 300, "constraint, suffix and answer": 148, "answer": 59}
 N_DISTINCT = 2  # of each of the five inputs, of 8 cases: 10 of 40 prompts
 
 
@@ -34,6 +36,7 @@ def arguments():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--turns", type=int, default=1)
     p.add_argument("--layer", type=int, default=-3, help="edited layer, from the top if negative")
+    p.add_argument("--paper", action="store_true")
     p.add_argument("--set", action="append", default=[])
     return p.parse_args()
 
@@ -50,23 +53,26 @@ class Texts:
                              check=True)
         return [len(line.split()) for line in run.stdout.splitlines()]
 
-    def make(self, n_tokens):
-        """Words are added until the text is as long as asked; the longest that fits is taken."""
+    def make(self, n_tokens, behind=""):
+        """A text that has so many tokens together with what stands behind it: words are added until it
+        is as long as asked; the longest that fits is taken."""
         self.n += 1
         words = [chr(97 + (self.n * 7 + i * i) % 26) for i in range(n_tokens + 8)]
         texts = [" ".join(words[:i]) for i in range(1, n_tokens + 8)]
-        fitting = [t for t, n in zip(texts, self.count(texts)) if n <= n_tokens]
+        fitting = [t for t, n in zip(texts, self.count([t + behind for t in texts])) if n <= n_tokens]
         return fitting[-1]
 
 
-def write_cases(path, n_cases, texts):
+def write_cases(path, n_cases, texts, suffix):
     questions = [texts.make(TOKENS["question"]) for _ in range(2 * N_DISTINCT)]
-    attacks = [texts.make(TOKENS["attack"]) for _ in range(N_DISTINCT)]
-    others = [texts.make(TOKENS["other attack"]) for _ in range(N_DISTINCT)]
+    attacks = [texts.make(TOKENS["attack and question"], " " + questions[0]) for _ in range(N_DISTINCT)]
+    others = [texts.make(TOKENS["other attack and question"], " " + questions[0])
+              for _ in range(N_DISTINCT)]
     cases = []
     for i in range(n_cases):
         k = i % N_DISTINCT
         question, other = questions[k], questions[N_DISTINCT + k]
+        answer = texts.make(TOKENS["answer"])
         cases.append({
             "id": i, "unsafety category": "offensiveness", "question": question,
             "adversarial prompt": attacks[k] + " " + question,
@@ -77,19 +83,21 @@ def write_cases(path, n_cases, texts):
                 "test input of other attack prompt input": others[k] + " " + question,
                 "test input of other question input": attacks[k] + " " + other,
                 "test input of other questions and attack prompts": others[k] + " " + other},
-            "knowledge constrain": {"prompt": texts.make(TOKENS["constraint"]),
-                                    "answer": texts.make(TOKENS["answer"])}})
+            "knowledge constrain": {
+                "prompt": texts.make(TOKENS["constraint, suffix and answer"], f" {suffix} {answer}"),
+                "answer": answer}})
     with open(path, "w", encoding="utf-8") as f:
         json.dump(cases, f)
 
 
-def run_ours(o, folder, cases, layer):
+def run_ours(o, folder, cases, suffix, layer):
     out = os.path.join(folder, "out")
     words = [o.program, "--quiet", "--fresh", "--model", o.model, "--judge", "refusal", "--cases",
              cases, "--out", out, "--threads", str(o.threads), "--batch", str(o.cases), "--set",
              f"generate.max_new_tokens={o.new}", "--set", f"locate.layers=[{layer}]", "--set",
              "evaluate.kqa_on=none", "--set", "archive.hidden=none"]
-    for setting in o.set:
+    as_released = [] if o.paper else ["prompt.suffix_before=false", "edit.constraint_grad=false"]
+    for setting in [f"prompt.suffix={suffix}", *as_released, *o.set]:
         words += ["--set", setting]
     start = time.monotonic()
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
@@ -118,9 +126,11 @@ def main():
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:
         cases = os.path.join(folder, "cases.json")
-        write_cases(cases, o.cases, Texts(o.program, o.model))
+        texts = Texts(o.program, o.model)
+        suffix = texts.make(TOKENS["suffix"] - 1)
+        write_cases(cases, o.cases, texts, suffix)
         for _ in range(o.turns):
-            s, n_new, timing = run_ours(o, folder, cases, layer)
+            s, n_new, timing = run_ours(o, folder, cases, suffix, layer)
             ours.append(s)
             print(f"ours: {s:.2f} s per case, {n_new:.0f} new tokens in its ten answers; phases "
                   + ", ".join(f"{k} {v:.2f} s" for k, v in phases(timing)), flush=True)

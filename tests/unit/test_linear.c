@@ -296,13 +296,55 @@ static void test_layouts(void **state)
     free(bias);
 }
 
+/* Any number of products at once, of every shape, dtype and number of rows: each as alone. */
+static void test_each(void **state)
+{
+    enum { N = 20, MOST = 1024 };
+    struct dinm_matrix w[N];
+    struct dinm_linear_call calls[N];
+    float *wides[N], *x = normals(N_ROWS * MOST, 1.0, 61), *bias = normals(MOST, 1.0, 62);
+
+    (void)state;
+    for (size_t i = 0; i < N; i++) {
+        const size_t s = i % N_SHAPES, n_rows = i % 7 == 6 ? 0 : 1 + pick(N_ROWS, i, 63);
+
+        w[i] = random_matrix(&wides[i], dtypes[i % 3], shapes[s].n_out, shapes[s].n_in, 64 + i);
+        calls[i] = (struct dinm_linear_call){zeros(n_rows * w[i].n_out + 1), x, &w[i],
+                                             i % 2 == 0 ? bias : NULL, n_rows};
+    }
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        for (size_t n = 0; n <= N; n++) {
+            dinm_linear_set_threads(n_threads);
+            dinm_linear_each(calls, n);
+            for (size_t i = 0; i < N; i++) {
+                const size_t n_y = calls[i].n_rows * w[i].n_out;
+                float *alone = zeros(n_y + 1);
+
+                if (i < n) {
+                    dinm_linear(alone, x, &w[i], calls[i].bias, calls[i].n_rows);
+                }
+                assert_same_bits(calls[i].y, alone, n_y + 1);
+                memset(calls[i].y, 0, n_y * sizeof *alone);
+                free(alone);
+            }
+        }
+    }
+    for (size_t i = 0; i < N; i++) {
+        free(calls[i].y);
+        free(wides[i]);
+        free_matrix(&w[i]);
+    }
+    free(x);
+    free(bias);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),         cmocka_unit_test(test_bits),
         cmocka_unit_test(test_dtype_is_exact), cmocka_unit_test(test_backward_weight),
         cmocka_unit_test(test_no_rows),        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_layouts),        cmocka_unit_test(test_each),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,7 +29,7 @@ static void check_pieces(const struct dinm_slice *s, const float *expected, cons
     float *logits = zeros(n * c->n_vocab), *x = zeros(n * c->d_model);
 
     assert_ok(dinm_kv_init(&kv, c, c->n_layers, n + 9, &err), &err);
-    for (size_t i = 0; i < kv.capacity * kv.n_layers * kv.d_kv; i++) {
+    for (size_t i = 0; i < dinm_kv_at(&kv, kv.n_layers); i++) {
         kv.k[i] = kv.v[i] = NAN; /* only what was read counts */
     }
     while (kv.n_tokens < n) {
