@@ -57,6 +57,11 @@ static float weigh(float *p, struct dinm_reach reach, size_t from, size_t to)
     return 1.0f / dinm_kernel()->weigh(p + first, n);
 }
 
+static const void *element(const struct dinm_attention_call *call, const void *of, size_t i)
+{
+    return (const unsigned char *)of + i * dinm_dtype_size(call->kv_dtype);
+}
+
 /* Queries [first, first + n) of the group of key head `head`; query t is row t / n_group of
  * head * n_group + t % n_group. */
 static void attend_tile(const struct dinm_attention_call *call, size_t head, size_t first, size_t n,
@@ -83,8 +88,8 @@ static void attend_tile(const struct dinm_attention_call *call, size_t head, siz
     }
     struct dinm_kernel_product part = {.y = room->p,
                                        .x = room->q,
-                                       .w = call->k + from * stride + begin,
-                                       .dtype = DINM_F32,
+                                       .w = element(call, call->k, from * stride + begin),
+                                       .dtype = call->kv_dtype,
                                        .ld_y = to - from,
                                        .ld_x = d,
                                        .ld_w = stride,
@@ -102,7 +107,7 @@ static void attend_tile(const struct dinm_attention_call *call, size_t head, siz
     for (size_t k = from, end; k < to; k = end) {
         end = min(to, (k / RUN + 1) * RUN);
         part.x = room->p + (k - from);
-        part.w = call->v + k * stride + begin;
+        part.w = element(call, call->v, k * stride + begin);
         part.n_sum = end - k;
         part.add = k > from;
         kernel->axpy(&part); /* O = P V */

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include "io/dtype.h"
 
 struct dinm_attention {
     size_t n_rows; /* queries: the last n_rows of the n_keys positions */
@@ -28,9 +29,10 @@ struct dinm_attention_call {
     struct dinm_attention shape;
     float *out;     /* [n_rows][n_heads][d_head] */
     const float *q; /* the same */
-    /* [n_keys][n_kv_heads][d_head], or with other strides: floats from one key to the next, and
-     * from one head to the next */
-    const float *k, *v;
+    /* [n_keys][n_kv_heads][d_head] of kv_dtype, F32 or BF16, or with other strides: elements from
+     * one key to the next, and from one head to the next */
+    const void *k, *v;
+    enum dinm_dtype kv_dtype;
     size_t key_stride, head_stride;
 };
 

@@ -80,21 +80,26 @@ static void attend(const struct dinm_block_call *call, struct dinm_block *b)
     for (size_t i = 0; i < call->rows->n_sequences; i++) {
         const struct dinm_sequence *s = &call->rows->sequences[i];
         struct dinm_attention_call *a = &call->ws->calls[i];
+        const float *k = b->k + row * d_kv, *v = b->v + row * d_kv;
 
         *a = (struct dinm_attention_call){.shape = attention_of(call, s),
                                           .out = b->attended + row * d_q,
                                           .q = b->q + row * d_q,
-                                          .k = b->k + row * d_kv,
-                                          .v = b->v + row * d_kv,
+                                          .k = k,
+                                          .v = v,
+                                          .kv_dtype = DINM_F32,
                                           .key_stride = d_kv,
                                           .head_stride = c->d_head};
         if (s->kv != NULL) {
             if (s->from != NULL) {
                 dinm_kv_copy(s->kv, call->kv_layer, s->from);
             }
-            dinm_kv_put(s->kv, call->kv_layer, a->k, a->v, s->n_rows);
-            a->k = s->kv->k + dinm_kv_at(s->kv, call->kv_layer);
-            a->v = s->kv->v + dinm_kv_at(s->kv, call->kv_layer);
+            const size_t at = dinm_kv_at(s->kv, call->kv_layer);
+
+            dinm_kv_put(s->kv, call->kv_layer, k, v, s->n_rows);
+            a->k = (const unsigned char *)s->kv->k + at;
+            a->v = (const unsigned char *)s->kv->v + at;
+            a->kv_dtype = s->kv->dtype;
             a->key_stride = c->d_head;
             a->head_stride = s->kv->capacity * c->d_head;
         }

@@ -246,6 +246,7 @@ static void forward_layer(const struct dinm_encoder *e, float *y, const struct d
             .q = a->q + at,
             .k = a->k + at,
             .v = a->v + at,
+            .kv_dtype = DINM_F32,
             .key_stride = d,
             .head_stride = d / e->config.n_heads};
         dinm_attention_forward(&call, 1, e->scratch);

@@ -67,6 +67,15 @@ out:
     return status;
 }
 
+enum dinm_dtype dinm_slice_kv_dtype(const struct dinm_slice *slice)
+{
+    const struct dinm_weights *w = &slice->weights;
+    const bool rounded =
+        slice->bf16 != NULL && w->last > w->first && w->layers[0].k.dtype == DINM_BF16;
+
+    return rounded ? DINM_BF16 : DINM_F32;
+}
+
 /* Row `index` of a table: [..][n_in], widened. */
 static void take_row(float *to, const struct dinm_matrix *table, size_t index)
 {

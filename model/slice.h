@@ -87,6 +87,10 @@ struct dinm_bf16_way;
 int dinm_slice_use_bf16(struct dinm_slice *slice, const struct dinm_bf16_way *way, size_t *n_others,
                         struct dinm_error *err);
 
+/* What the keys and values of the slice's caches are kept in: BF16 where the products that make
+ * them are computed in bf16, else F32. */
+enum dinm_dtype dinm_slice_kv_dtype(const struct dinm_slice *slice);
+
 /* x: [n_rows][d_model] = embedding of ids: [n_rows], and of the rows' positions where the model has
  * learned ones. Ids must lie within n_vocab, positions within n_positions. */
 void dinm_slice_embed(const struct dinm_slice *slice, float *x, const int32_t *ids,

@@ -57,6 +57,7 @@ long dinm_weights_edited_layer(const char *name);
 struct dinm_weights_size {
     size_t n_bytes;      /* in the checkpoint; 0 for what it does not have */
     size_t n_products;   /* multiplications for one row: elements of the matrices */
+    size_t n_bf16;       /* of n_products: those that are stored in bf16 */
     size_t n_tied_bytes; /* of n_bytes: the matrix that is both embedding and head */
 };
 /* Layer `layer` alone. The checkpoint may be NULL here and below. */

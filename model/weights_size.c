@@ -34,7 +34,10 @@ static struct dinm_weights_size measure(const struct dinm_config *config,
         t = checkpoint != NULL ? dinm_weights_look_up(checkpoint, param.name) : NULL;
         size.n_bytes += t != NULL ? t->n_bytes / (param.n_parts > 0 ? param.n_parts : 1) : 0;
         size.n_tied_bytes += t != NULL && slot.matrix == &w.embed && config->tied ? t->n_bytes : 0;
-        size.n_products += param.n_in > 0 && !embeds ? param.n_out * param.n_in : 0;
+        if (param.n_in > 0 && !embeds) {
+            size.n_products += param.n_out * param.n_in;
+            size.n_bf16 += t != NULL && t->dtype == DINM_BF16 ? param.n_out * param.n_in : 0;
+        }
     }
     return size;
 }

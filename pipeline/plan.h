@@ -137,6 +137,9 @@ double dinm_plan_node_most(const struct dinm_plan *plan, int64_t node);
 /* Bytes that no other rank shares, and all of them. */
 double dinm_plan_private_bytes(const struct dinm_plan_memory *m);
 double dinm_plan_total_bytes(const struct dinm_plan_memory *m);
+/* Keys and values of one position in one layer's cache, as the stages keep them
+ * (dinm_slice_kv_dtype). */
+double dinm_plan_kv_bytes(const struct dinm_plan *plan);
 /* Rows of the products of a decoding batch: sequences answered at once in one lane. */
 size_t dinm_plan_few_rows(const struct dinm_plan *plan, enum dinm_moment moment);
 

@@ -243,6 +243,14 @@ static void fill_locate(const struct dinm_plan *plan, struct dinm_plan_stage *s,
                                              (double)(s->last - s->first + 1) * n_kept * row;
 }
 
+double dinm_plan_kv_bytes(const struct dinm_plan *plan)
+{
+    const struct dinm_config *c = &plan->job->slice.config;
+    bool rounded = plan->job->way != NULL && plan->layers[0].n_bf16 > 0;
+    return 2.0 *
+           (double)(c->n_kv_heads * c->d_head * dinm_dtype_size(rounded ? DINM_BF16 : DINM_F32));
+}
+
 /* Caches, and on the last stage the logits of the tokens that one pass chooses. */
 static void fill_answers(const struct dinm_plan *plan, struct dinm_plan_memory *m,
                          const struct dinm_plan_stage *s, const struct answers *a, size_t lanes)
@@ -250,8 +258,7 @@ static void fill_answers(const struct dinm_plan *plan, struct dinm_plan_memory *
     const struct dinm_config *c = &plan->job->slice.config;
     double n_layers = (double)(s->last - s->first);
     double per_lane = (double)((a->at_once + lanes - 1) / lanes);
-    m->caches +=
-        2.0 * a->positions * n_layers * (double)(c->n_kv_heads * c->d_head) * sizeof(float);
+    m->caches += a->positions * n_layers * dinm_plan_kv_bytes(plan);
     m->activations += passing(plan, a->pass_rows, a->all_rows, s->first == 0);
     if (s->last == c->n_layers) {
         m->activations +=

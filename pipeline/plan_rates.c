@@ -29,7 +29,7 @@ static int trial_open(struct trial *t, const struct dinm_plan *plan, struct dinm
     const struct dinm_config *c = &plan->job->slice.config;
     const struct dinm_weights_size *layer = &plan->layers[0];
     size_t size = layer->n_products > 0 ? layer->n_bytes / layer->n_products : 4;
-    enum dinm_dtype dtype = size < 4 ? DINM_BF16 : DINM_F32;
+    enum dinm_dtype dtype = layer->n_bf16 > 0 ? DINM_BF16 : size < 4 ? DINM_F16 : DINM_F32;
     size_t row_bytes = c->d_model * dinm_dtype_size(dtype);
     size_t n_out = c->d_ff * row_bytes <= LARGEST_BYTES ? c->d_ff : LARGEST_BYTES / row_bytes;
     struct dinm_matrix *const matrix[] = {&t->w};

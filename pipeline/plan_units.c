@@ -32,8 +32,7 @@ static struct prices prices_of(const struct dinm_plan *plan)
     double n_rows = (double)dinm_plan_few_rows(plan, DINM_AT_ANSWER);
     p.few = p.layers + p.head + per_byte * bytes / (n_rows > 1.0 ? n_rows : 1.0);
     p.key = (double)c->n_layers *
-            (2.0 * (double)(c->n_heads * c->d_head) +
-             per_byte * 2.0 * (double)(c->n_kv_heads * c->d_head) * (double)sizeof(float));
+            (2.0 * (double)(c->n_heads * c->d_head) + per_byte * dinm_plan_kv_bytes(plan));
     return p;
 }
 

@@ -128,7 +128,7 @@ static void work_answers(const struct dinm_plan *plan, const struct tokens *t, i
     const struct dinm_config *c = &plan->job->slice.config;
     double all = products(plan, 0, c->n_layers), head = (double)plan->head.n_products;
     double weights = bytes_of(plan, 0, c->n_layers), n_layers = (double)c->n_layers;
-    double row = 2.0 * (double)(c->n_kv_heads * c->d_head) * sizeof(float);
+    double row = dinm_plan_kv_bytes(plan);
     double few = (double)dinm_plan_few_rows(plan, side == 0 ? DINM_AT_VANILLA : DINM_AT_ANSWER);
     w->n_units = side == 0 ? t->n_answers[0] : plan->job->cases.n_cases;
     w->n_read = t->read[side];

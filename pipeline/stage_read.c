@@ -23,8 +23,8 @@ static int open_cache(struct dinm_stage *stage, const struct dinm_item_sequence 
     TRY(status);
     struct dinm_cache *cache = &stage->caches[stage->n_caches];
     *cache = (struct dinm_cache){.slot = s->slot};
-    TRY(dinm_kv_init(&cache->kv, &slice->config, slice->weights.last - slice->weights.first,
-                     (size_t)s->capacity, err));
+    TRY(dinm_kv_init(&cache->kv, &slice->config, dinm_slice_kv_dtype(slice),
+                     slice->weights.last - slice->weights.first, (size_t)s->capacity, err));
     stage->n_caches++;
 out:
     return status;

@@ -294,7 +294,7 @@ static void set_up(struct bench *b, const char *folder)
     const size_t d_q = c->n_heads * c->d_head, most = c->d_ff > d_q ? c->d_ff : d_q;
     for (size_t i = 0; i < MOST_SEQUENCES; i++) {
         const size_t capacity = i == 0 ? N_PROMPT : N_CONTEXT + 1;
-        stop_if(dinm_kv_init(&b->kvs[i], c, c->n_layers, capacity, &err) < 0, err.text);
+        stop_if(dinm_kv_init(&b->kvs[i], c, DINM_F32, c->n_layers, capacity, &err) < 0, err.text);
     }
     b->n_wide = (size_t)1 << 27; /* 512 MiB */
     stop_if(b->n_wide < c->d_model * most, "its matrices are too large");

@@ -118,7 +118,7 @@ static int dump_greedy(const struct dinm_slice *m, const char *out, char **words
     logits = floats(c->n_vocab, err);
     answer = dinm_alloc(n_new, sizeof *answer, "ids", err);
     TRY(x && normed && logits && answer ? DINM_OK : DINM_FAILED);
-    TRY(dinm_kv_init(&kv, c, c->n_layers, t.n + n_new, err));
+    TRY(dinm_kv_init(&kv, c, DINM_F32, c->n_layers, t.n + n_new, err));
     t.sequence.kv = &kv;
     for (size_t i = 0; i < n_new; i++) {
         const size_t last = t.rows.n_rows - 1;

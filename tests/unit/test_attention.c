@@ -91,8 +91,9 @@ static void attend(float *out, const float *q, const float *k, const float *v,
 {
     const size_t d = a->d_head;
 
-    dinm_attention_forward(&(struct dinm_attention_call){*a, out, q, k, v, a->n_kv_heads * d, d}, 1,
-                           scratch);
+    dinm_attention_forward(
+        &(struct dinm_attention_call){*a, out, q, k, v, DINM_F32, a->n_kv_heads * d, d}, 1,
+        scratch);
 }
 
 static double *widened(const float *x, size_t n)
@@ -184,20 +185,24 @@ static void test_bits(void **state)
     }
 }
 
-/* Keys as a cache holds them: [n_heads][n_keys][d] from [n_keys][n_heads][d]. */
-static float *by_head(const float *from, size_t n_keys, size_t n_heads, size_t d)
+/* Keys as a cache may hold them: bf16 [n_heads][n_keys][d] from [n_keys][n_heads][d], which are
+ * rounded as well. */
+static uint16_t *by_head(float *from, size_t n_keys, size_t n_heads, size_t d)
 {
-    float *to = zeros(n_keys * n_heads * d);
+    uint16_t *to = items(n_keys * n_heads * d, sizeof *to);
 
     for (size_t j = 0; j < n_keys; j++) {
         for (size_t h = 0; h < n_heads; h++) {
-            memcpy(to + (h * n_keys + j) * d, from + (j * n_heads + h) * d, d * sizeof *to);
+            uint16_t *key = to + (h * n_keys + j) * d;
+
+            dinm_narrow(key, DINM_BF16, from + (j * n_heads + h) * d, d);
+            dinm_widen(from + (j * n_heads + h) * d, key, DINM_BF16, d);
         }
     }
     return to;
 }
 
-/* Sequences of every length, mask and layout of keys beside each other, as each alone. */
+/* Sequences of every length, mask, layout and dtype of keys beside each other, as each alone. */
 static void test_many(void **state)
 {
     enum { HEADS = 4, KV_HEADS = 2, D = 16, MOST = 200, N = 40 };
@@ -205,7 +210,7 @@ static void test_many(void **state)
     struct dinm_attention_call calls[N];
     float *q = normals(n_q, 1.0, 5), *k = normals(MOST * KV_HEADS * D, 1.0, 6);
     float *v = normals(MOST * KV_HEADS * D, 1.0, 7), *alone = zeros(n_q);
-    float *k_by_head = by_head(k, MOST, KV_HEADS, D), *v_by_head = by_head(v, MOST, KV_HEADS, D);
+    uint16_t *k_by_head = by_head(k, MOST, KV_HEADS, D), *v_by_head = by_head(v, MOST, KV_HEADS, D);
     struct dinm_attention largest = {1, MOST, HEADS, KV_HEADS, D, true, 0, 0, MOST};
 
     (void)state;
@@ -217,8 +222,9 @@ static void test_many(void **state)
         a->window = i % 4 == 3 ? 20 : 0;
         calls[i].out = zeros(n_q);
         calls[i].q = q;
-        calls[i].k = i % 2 == 0 ? k : k_by_head;
-        calls[i].v = i % 2 == 0 ? v : v_by_head;
+        calls[i].k = i % 2 == 0 ? (void *)k : k_by_head;
+        calls[i].v = i % 2 == 0 ? (void *)v : v_by_head;
+        calls[i].kv_dtype = i % 2 == 0 ? DINM_F32 : DINM_BF16;
         calls[i].key_stride = i % 2 == 0 ? KV_HEADS * D : D;
         calls[i].head_stride = i % 2 == 0 ? D : MOST * D;
     }

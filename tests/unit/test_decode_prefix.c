@@ -270,7 +270,7 @@ static void compare_bits(const struct world *w, size_t n, bool together)
     float *x = zeros(2 * N * d), *y = zeros(N * d), *logits = zeros(2 * N * c->n_vocab);
 
     for (size_t i = 0; i < 3; i++) {
-        assert_ok(dinm_kv_init(&kv[i], c, c->n_layers, N_POSITIONS, &err), &err);
+        assert_ok(dinm_kv_init(&kv[i], c, DINM_F32, c->n_layers, N_POSITIONS, &err), &err);
     }
     fill_ids(ids, 2 * N, c, 77);
     memcpy(ids + N, ids, n * sizeof *ids);

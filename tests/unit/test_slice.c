@@ -19,19 +19,19 @@ static struct dinm_config config_of(size_t which)
     return c;
 }
 
-/* Reads ids in pieces of 1 to `longest` tokens behind a cache; logits must not tell. */
-static void check_pieces(const struct dinm_slice *s, const float *expected, const int32_t *ids,
-                         size_t n, size_t longest)
+/* logits: [n][n_vocab] of ids read in pieces of 1 to `longest` tokens behind a cache. */
+static float *read_pieces(const struct dinm_slice *s, enum dinm_dtype dtype, const int32_t *ids,
+                          size_t n, size_t longest)
 {
     const struct dinm_config *c = &s->config;
     struct dinm_kv kv = {0};
     struct dinm_error err = {0};
     float *logits = zeros(n * c->n_vocab), *x = zeros(n * c->d_model);
 
-    assert_ok(dinm_kv_init(&kv, c, c->n_layers, n + 9, &err), &err);
-    for (size_t i = 0; i < dinm_kv_at(&kv, kv.n_layers); i++) {
-        kv.k[i] = kv.v[i] = NAN; /* only what was read counts */
-    }
+    assert_ok(dinm_kv_init(&kv, c, dtype, c->n_layers, n + 9, &err), &err);
+    /* NaNs: only what was read counts. */
+    memset(kv.k, 0xff, dinm_kv_at(&kv, kv.n_layers));
+    memset(kv.v, 0xff, dinm_kv_at(&kv, kv.n_layers));
     while (kv.n_tokens < n) {
         const size_t first = kv.n_tokens, some = 1 + pick(longest, first, longest);
         const size_t n_rows = some < n - first ? some : n - first;
@@ -41,12 +41,28 @@ static void check_pieces(const struct dinm_slice *s, const float *expected, cons
              &(struct dinm_rows){&sequence, 1, n_rows}, NULL);
         kv.n_tokens += n_rows;
     }
-    assert_same_bits(logits, expected, n * c->n_vocab);
     dinm_kv_free(&kv);
-    free(logits);
     free(x);
+    return logits;
 }
 
+/* Logits must not tell in which pieces a text was read, nor with how many threads. */
+static void check_pieces(const struct dinm_slice *s, enum dinm_dtype dtype, const float *expected,
+                         const int32_t *ids, size_t n)
+{
+    const size_t longest[] = {1, 20, 90, n}; /* 1: token by token */
+
+    for (int n_threads = 1; n_threads <= 2; n_threads++) {
+        for (size_t i = 0; i < sizeof longest / sizeof *longest; i++) {
+            dinm_linear_set_threads(n_threads);
+            float *logits = read_pieces(s, dtype, ids, n, longest[i]);
+            assert_same_bits(logits, expected, n * s->config.n_vocab);
+            free(logits);
+        }
+    }
+}
+
+/* A float32 cache changes nothing, one in bf16 a little. */
 static void test_pieces(void **state)
 {
     (void)state;
@@ -54,21 +70,24 @@ static void test_pieces(void **state)
         const struct dinm_config c = config_of(which);
         float *flat = random_flat(&c, 2), *logits = zeros(N_TOKENS * c.n_vocab);
         struct dinm_slice s = flat_slice(&c, flat);
+        double size = 0.0, difference = 0.0;
         int32_t ids[N_TOKENS];
 
         fill_ids(ids, N_TOKENS, &c, 2);
         dinm_linear_set_threads(2);
         pass_whole(&s, logits, ids, N_TOKENS, NULL);
-        for (int n_threads = 1; n_threads <= 2; n_threads++) {
-            dinm_linear_set_threads(n_threads);
-            check_pieces(&s, logits, ids, N_TOKENS, 1); /* token by token */
-            check_pieces(&s, logits, ids, N_TOKENS, 20);
-            check_pieces(&s, logits, ids, N_TOKENS, 90);
-            check_pieces(&s, logits, ids, N_TOKENS, N_TOKENS);
+        check_pieces(&s, DINM_F32, logits, ids, N_TOKENS);
+        float *rounded = read_pieces(&s, DINM_BF16, ids, N_TOKENS, 50);
+        check_pieces(&s, DINM_BF16, rounded, ids, N_TOKENS);
+        for (size_t i = 0; i < N_TOKENS * c.n_vocab; i++) {
+            size = fmax(size, fabs((double)logits[i]));
+            difference = fmax(difference, fabs((double)rounded[i] - (double)logits[i]));
         }
+        assert_true(difference > 0.0 && difference < 0.03 * size);
         dinm_slice_close(&s);
         free(flat);
         free(logits);
+        free(rounded);
     }
 }
 
@@ -141,7 +160,7 @@ static void check_party(const struct dinm_slice *s, const struct dinm_edit edits
         fill_ids(p->ids[i], p->n_ids[i], c, 30 + i);
         p->alone[i] = zeros(p->n_ids[i] * c->n_vocab);
         pass_whole(s, p->alone[i], p->ids[i], p->n_ids[i], p->edits[i]);
-        assert_ok(dinm_kv_init(&p->kv[i], c, c->n_layers, p->n_ids[i], &err), &err);
+        assert_ok(dinm_kv_init(&p->kv[i], c, DINM_F32, c->n_layers, p->n_ids[i], &err), &err);
     }
     for (size_t round = 0; round < N_ROUNDS; round++) {
         run_round(s, p, round);
@@ -200,8 +219,8 @@ static void check_slices(enum dinm_dtype dtype, bool tied)
     pass_whole(&whole, expected, ids, n, NULL);
     assert_ok(dinm_slice_open(&below, folder, 0, 1, &err), &err);
     assert_ok(dinm_slice_open(&above, folder, 1, 0, &err), &err);
-    assert_ok(dinm_kv_init(&kv_below, &c, 1, n, &err), &err);
-    assert_ok(dinm_kv_init(&kv_above, &c, 2, n, &err), &err);
+    assert_ok(dinm_kv_init(&kv_below, &c, DINM_F32, 1, n, &err), &err);
+    assert_ok(dinm_kv_init(&kv_above, &c, DINM_F32, 2, n, &err), &err);
     for (size_t i = 0; i < n; i++) {
         struct dinm_sequence sequence = {.n_rows = 1, .kv = &kv_below};
         const struct dinm_rows rows = {&sequence, 1, 1};

@@ -50,7 +50,7 @@ static int reserve(void *context, struct dinm_error *err)
     struct dinm_kv kv = {0};
     int status = DINM_OK;
 
-    TRY(dinm_kv_init(&kv, &s->c, s->c.n_layers, 1000, err));
+    TRY(dinm_kv_init(&kv, &s->c, DINM_F32, s->c.n_layers, 1000, err));
     TRY(dinm_workspace_reserve(&ws, &s->c, &(struct dinm_rows){&sequence, 1, 5}, err));
     TRY(dinm_tape_reserve(&tape, &s->c, 2, 3, 5, err));
     sequence = (struct dinm_sequence){.n_rows = 900, .kv = &kv};
@@ -130,10 +130,11 @@ static void test_too_much(void **state)
     struct dinm_error err = {0};
 
     (void)state;
-    assert_failed(dinm_kv_init(&kv, &c, 3, SIZE_MAX / 8, &err), DINM_FAILED, &err, "too many");
+    assert_failed(dinm_kv_init(&kv, &c, DINM_F32, 3, SIZE_MAX / 8, &err), DINM_FAILED, &err,
+                  "too many");
     assert_null(kv.k);
     err = (struct dinm_error){0};
-    assert_failed(dinm_kv_init(&kv, &c, 3, SIZE_MAX / 64, &err), DINM_FAILED, &err,
+    assert_failed(dinm_kv_init(&kv, &c, DINM_F32, 3, SIZE_MAX / 64, &err), DINM_FAILED, &err,
                   "not enough memory");
     assert_null(kv.k);
     dinm_kv_free(&kv);
