@@ -21,6 +21,14 @@ static void exp_negative(float *s, const float *x, size_t n)
     dinm_kernel()->exp(s, s, n);
 }
 
+void dinm_add(float *y, const float *x, size_t n)
+{
+#pragma omp parallel for if (n >= PARALLEL_FROM)
+    for (size_t i = 0; i < n; i++) {
+        y[i] += x[i];
+    }
+}
+
 void dinm_swiglu(float *y, const float *gate, const float *up, size_t n)
 {
 #pragma omp parallel for if (n >= PARALLEL_FROM)

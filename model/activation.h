@@ -4,6 +4,9 @@
 
 #include <stddef.h>
 
+/* y: [n] += x: [n] */
+void dinm_add(float *y, const float *x, size_t n);
+
 /* y = silu(gate) * up, silu(x) = x / (1 + exp(-x)) (Shazeer 2020). y may be gate or up. */
 void dinm_swiglu(float *y, const float *gate, const float *up, size_t n);
 /* dgate, dup: written. dgate may be dy. */

@@ -8,9 +8,6 @@
 #include "model/norm.h"
 #include "model/rope.h"
 
-/* From here on the work is worth more than waking the threads. */
-enum { PARALLEL_FROM = 1 << 16 };
-
 /* Consecutive sequences that use the same W_V. */
 struct run {
     const struct dinm_matrix *down;
@@ -39,14 +36,6 @@ static bool next_run(struct run *run, size_t *next, const struct dinm_block_call
         run->n_rows += rows->sequences[(*next)++].n_rows;
     }
     return true;
-}
-
-static void add(float *x, const float *y, size_t n)
-{
-#pragma omp parallel for if (n >= PARALLEL_FROM)
-    for (size_t i = 0; i < n; i++) {
-        x[i] += y[i];
-    }
 }
 
 /* The attention of a sequence whose rows stand behind n_held earlier ones. */
@@ -196,7 +185,7 @@ void dinm_block_forward(float *x, const struct dinm_block_call *call, struct din
     /* x += attention(q, k, v) W_o^T + b */
     attend(call, b);
     dinm_linear(ws->sum, b->attended, &w->o, w->o_bias, n);
-    add(x, ws->sum, n * d);
+    dinm_add(x, ws->sum, n * d);
     keep(b->mid, x, n, d);
     keep(tapped ? taps->resid_mid : NULL, x, n, d);
 
@@ -210,7 +199,7 @@ void dinm_block_forward(float *x, const struct dinm_block_call *call, struct din
 
     /* x += h W_V^T + b */
     project_down(ws->sum, ws->h, call);
-    add(x, ws->sum, n * d);
+    dinm_add(x, ws->sum, n * d);
 }
 
 /* dq, dk, dv (in the workspace's q, k, v) from the gradient in its `attended`. */

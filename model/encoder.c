@@ -222,13 +222,6 @@ static void linear(float *y, const float *x, const struct dinm_matrix *w, size_t
     dinm_linear(y, x, &w[0], w[1].data, n_rows);
 }
 
-static void add(float *y, const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        y[i] += x[i];
-    }
-}
-
 /* One layer: fills a from a->x and leaves the next layer's input in y (which may be a->x). */
 static void forward_layer(const struct dinm_encoder *e, float *y, const struct dinm_encoder_acts *a,
                           const struct dinm_matrix *w, const struct dinm_texts *texts)
@@ -252,13 +245,13 @@ static void forward_layer(const struct dinm_encoder *e, float *y, const struct d
         dinm_attention_forward(&call, 1, e->scratch);
     }
     linear(a->sum_mid, a->attn, &w[O_WEIGHT], n);
-    add(a->sum_mid, a->x, n * d);
+    dinm_add(a->sum_mid, a->x, n * d);
     norm(e, a->mid, a->sum_mid, &w[MID_GAIN], n);
 
     linear(a->ff, a->mid, &w[UP_WEIGHT], n);
     dinm_gelu(a->act, a->ff, n * e->config.d_ff);
     linear(a->sum_out, a->act, &w[DOWN_WEIGHT], n);
-    add(a->sum_out, a->mid, n * d);
+    dinm_add(a->sum_out, a->mid, n * d);
     norm(e, y, a->sum_out, &w[OUT_GAIN], n);
 }
 

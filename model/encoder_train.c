@@ -71,13 +71,6 @@ static void backward_layer(const struct dinm_encoder *e, const struct dinm_encod
     linear_backward(g, V_WEIGHT, s->dx, 1, s->dv, a->x, n);
 }
 
-static void add(float *y, const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        y[i] += x[i];
-    }
-}
-
 /* dy: [n_rows][d_model], gradient of the summed embeddings. */
 static void backward_embed(const struct dinm_encoder *e, const struct grads *g, const float *dy,
                            const struct dinm_texts *texts)
@@ -93,9 +86,9 @@ static void backward_embed(const struct dinm_encoder *e, const struct grads *g, 
             const size_t row = k - texts->first[0];
             const size_t id = (size_t)texts->ids[row];
             at += id != pad;
-            add(word + id * d, dy + row * d, d);
-            add(position + (id == pad ? pad : at) * d, dy + row * d, d);
-            add(type, dy + row * d, d);
+            dinm_add(word + id * d, dy + row * d, d);
+            dinm_add(position + (id == pad ? pad : at) * d, dy + row * d, d);
+            dinm_add(type, dy + row * d, d);
         }
     }
 }
