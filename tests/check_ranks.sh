@@ -59,12 +59,14 @@ done
 run single 1 --threads 2 --batch 1 || fail "batches of one"
 same single
 
-# Stopped in the middle by the clock, again and again, on changing numbers of ranks and stages.
-tries=0 ranks=1
-until run stopped "$ranks" --max-time 0.4 --stages $((tries % 2 == 0 ? ranks : 1)); do
+# Stopped in the middle by the clock, again and again, sooner than any machine is through and a little
+# later every time, on changing numbers of ranks and stages.
+tries=0 ranks=1 limit_ms=40
+until run stopped "$ranks" --max-time "$((limit_ms / 1000)).$(printf %03d $((limit_ms % 1000)))" \
+    --stages $((tries % 2 == 0 ? ranks : 1)); do
     status=$?
     [ "$status" -eq 75 ] || { cat "$work/log"; fail "stopping ends with $status, not 75"; break; }
-    tries=$((tries + 1)) ranks=$((ranks % 4 + 1))
+    tries=$((tries + 1)) ranks=$((ranks % 4 + 1)) limit_ms=$((limit_ms * 5 / 4))
     [ "$tries" -lt 200 ] || { fail "a stopped run never ends"; break; }
 done
 [ "$tries" -gt 0 ] || fail "nothing was ever stopped"
