@@ -59,9 +59,11 @@ done
 run single 1 --threads 2 --batch 1 || fail "batches of one"
 same single
 
-# Stopped in the middle by the clock, again and again, on changing numbers of ranks and stages.
+# Stopped in the middle by the clock, again and again, each time a little later, on changing numbers
+# of ranks and stages.
 tries=0 ranks=1
-until run stopped "$ranks" --max-time 0.4 --stages $((tries % 2 == 0 ? ranks : 1)); do
+stop_after() { awk "BEGIN {print 0.1 + 0.05 * $tries}"; }
+until run stopped "$ranks" --max-time "$(stop_after)" --stages $((tries % 2 == 0 ? ranks : 1)); do
     status=$?
     [ "$status" -eq 75 ] || { cat "$work/log"; fail "stopping ends with $status, not 75"; break; }
     tries=$((tries + 1)) ranks=$((ranks % 4 + 1))
