@@ -14,7 +14,8 @@
 struct dinm_request {
     const int32_t *ids; /* borrows until it is answered: [n_ids], at least one */
     size_t n_ids;
-    uint64_t edit; /* number of an edited matrix; 0: the model as it is */
+    uint64_t edit;     /* number of an edited matrix; 0: the model as it is */
+    size_t edit_layer; /* that matrix's layer; with an edit alone */
     size_t max_new;
     uint64_t stream; /* random numbers of this answer are a function of it and the seed */
 };

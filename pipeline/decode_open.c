@@ -84,7 +84,7 @@ static int open_sequences(struct dinm_decode *d, const struct dinm_request *requ
                           requests[i].n_ids, n_positions));
         }
         if (requests[i].max_new > 0) {
-            places[n_places++] = (struct dinm_prefix){&requests[i], &answers[i], 0};
+            places[n_places++] = (struct dinm_prefix){.request = &requests[i], .answer = &answers[i]};
         }
     }
     if (d->g->share_prefixes) {
