@@ -110,6 +110,7 @@ static int send_lane(struct dinm_decode *d, size_t number, bool *sent, struct di
         return DINM_FAILED;
     }
     item->task = number;
+    item->layer = d->g->config->n_layers; /* no rows enter late */
     for (size_t i = 0; i < lane->n; i++) {
         const struct sequence *s = &d->sequences[lane->sequences[i]];
         if (s->n_rows > 0) {
