@@ -4,7 +4,9 @@
  * each lane has one item under way. Driver.
  *
  * Where prompts with the same edit begin with the same tokens, the first of them reads that part
- * and the others copy its keys and values (prefix.h). */
+ * and the others copy its keys and values (prefix.h). Where prompts with different edits do, or
+ * with one and none, the layers below a common entry layer, below which nobody is edited, read it
+ * once: the rows of the others enter there, late (stage_late.c). */
 #ifndef DINM_PIPELINE_DECODE_H
 #define DINM_PIPELINE_DECODE_H
 

@@ -66,9 +66,10 @@ static int compare_places(const void *a, const void *b)
 }
 
 /* Rows that need not be read below `layer`: those that a prompt has in common with the one before,
- * whatever its edit, and cannot copy from one with its own. by_tokens: [n] in that order */
+ * whatever its edit, and cannot copy from one with its own, if these are not fewer than `least`.
+ * by_tokens: [n] in that order */
 static size_t count_late(struct dinm_prefix *const *by_tokens, size_t n, size_t n_layers,
-                         size_t layer)
+                         size_t least, size_t layer)
 {
     const struct dinm_request *before = NULL;
     size_t n_late = 0;
@@ -78,7 +79,8 @@ static size_t count_late(struct dinm_prefix *const *by_tokens, size_t n, size_t 
             continue;
         }
         if (before != NULL) {
-            n_late += but_last(r, dinm_prefix_n_equal(r, before)) - by_tokens[i]->n_shared;
+            size_t n_own = but_last(r, dinm_prefix_n_equal(r, before)) - by_tokens[i]->n_shared;
+            n_late += n_own >= least ? n_own : 0;
         }
         before = r;
     }
@@ -86,13 +88,14 @@ static size_t count_late(struct dinm_prefix *const *by_tokens, size_t n, size_t 
 }
 
 static size_t choose_entry(struct dinm_prefix *const *by_tokens, const struct dinm_prefix *places,
-                           size_t n, size_t n_layers)
+                           size_t n, size_t n_layers, size_t least)
 {
     size_t entry = n_layers, most = 0;
     for (size_t i = 0; i < n; i++) {
         const struct dinm_request *r = places[i].request;
         if (r->edit > 0 && (i == 0 || r->edit != places[i - 1].request->edit)) {
-            size_t n_saved = r->edit_layer * count_late(by_tokens, n, n_layers, r->edit_layer);
+            size_t n_saved =
+                r->edit_layer * count_late(by_tokens, n, n_layers, least, r->edit_layer);
             if (n_saved > most) {
                 most = n_saved;
                 entry = r->edit_layer;
@@ -121,7 +124,7 @@ static void keep_for(struct dinm_prefix *const *by_tokens, size_t n, size_t n_la
     }
 }
 
-int dinm_prefix_find_entry(struct dinm_prefix *places, size_t n, size_t n_layers,
+int dinm_prefix_find_entry(struct dinm_prefix *places, size_t n, size_t n_layers, size_t least,
                            size_t *entry_layer, struct dinm_error *err)
 {
     struct dinm_prefix **by_tokens = dinm_alloc(n, sizeof(struct dinm_prefix *), "prompts", err);
@@ -133,7 +136,7 @@ int dinm_prefix_find_entry(struct dinm_prefix *places, size_t n, size_t n_layers
         places[i].n_kept = 0;
     }
     qsort(by_tokens, n, sizeof(struct dinm_prefix *), compare_places);
-    *entry_layer = choose_entry(by_tokens, places, n, n_layers);
+    *entry_layer = choose_entry(by_tokens, places, n, n_layers, least);
     for (size_t i = 0; i < n && *entry_layer < n_layers; i++) {
         if (dinm_prefix_layer(by_tokens[i]->request, n_layers) >= *entry_layer) {
             keep_for(by_tokens, n, n_layers, *entry_layer, i, false);

@@ -28,9 +28,10 @@ void dinm_prefix_find(struct dinm_prefix *places, size_t n);
 /* places: [n] as dinm_prefix_find leaves them, of a model of n_layers. Below *entry_layer all that
  * are edited there or above, or not at all, are the same model: where they begin alike, the layers
  * below it need to read that once for all of them. It is one of the edited layers, that which saves
- * most; n_layers: nothing to save. Finds n_kept. Cost: as many comparisons as places for each edit,
- * and for each place those up to the first that has another edit. */
-int dinm_prefix_find_entry(struct dinm_prefix *places, size_t n, size_t n_layers,
+ * most; n_layers: nothing to save. Fewer rows of one than `least` save nothing. Finds n_kept. Cost:
+ * as many comparisons as places for each edit, and for each place those up to the first that has
+ * another edit. */
+int dinm_prefix_find_entry(struct dinm_prefix *places, size_t n, size_t n_layers, size_t least,
                            size_t *entry_layer, struct dinm_error *err);
 
 #endif
