@@ -81,7 +81,7 @@ static void attend(const struct dinm_block_call *call, struct dinm_block *b)
                                           .head_stride = c->d_head};
         if (s->kv != NULL) {
             if (s->from != NULL) {
-                dinm_kv_copy(s->kv, call->kv_layer, s->from);
+                dinm_kv_copy(s->kv, call->kv_layer, s->from, s->kv->n_tokens);
             }
             const size_t at = dinm_kv_at(s->kv, call->kv_layer);
 

@@ -72,9 +72,9 @@ void dinm_kv_put(struct dinm_kv *kv, size_t layer, const float *k, const float *
     put(kv, kv->v, layer, v, n);
 }
 
-void dinm_kv_copy(struct dinm_kv *kv, size_t layer, const struct dinm_kv *from)
+void dinm_kv_copy(struct dinm_kv *kv, size_t layer, const struct dinm_kv *from, size_t n)
 {
-    const size_t n_bytes = kv->n_tokens * kv->d_head * dinm_dtype_size(kv->dtype);
+    const size_t n_bytes = n * kv->d_head * dinm_dtype_size(kv->dtype);
 
     for (size_t h = 0; h < kv->n_heads; h++) {
         const size_t a = position_at(kv, layer, h, 0), b = position_at(from, layer, h, 0);

@@ -26,7 +26,7 @@ void dinm_kv_free(struct dinm_kv *kv);
 size_t dinm_kv_at(const struct dinm_kv *kv, size_t layer);
 /* Puts float32 k, v: [n][n_kv_heads][d_head] behind the layer's n_tokens positions. */
 void dinm_kv_put(struct dinm_kv *kv, size_t layer, const float *k, const float *v, size_t n);
-/* The layer's first n_tokens positions become those of `from`, which has the same dtype. */
-void dinm_kv_copy(struct dinm_kv *kv, size_t layer, const struct dinm_kv *from);
+/* The layer's first n positions become those of `from`, which has the same dtype. */
+void dinm_kv_copy(struct dinm_kv *kv, size_t layer, const struct dinm_kv *from, size_t n);
 
 #endif

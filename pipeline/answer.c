@@ -32,6 +32,7 @@ static int encode_asks(const struct dinm_job *job, const struct dinm_ask *asks, 
         requests[i] = (struct dinm_request){.ids = prompts[i].ids,
                                             .n_ids = prompts[i].n_ids,
                                             .edit = asks[i].edit,
+                                            .edit_layer = asks[i].edit_layer,
                                             .max_new = asks[i].max_new,
                                             .stream = asks[i].stream};
     }

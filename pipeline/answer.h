@@ -8,7 +8,8 @@
 struct dinm_ask {
     const char *text; /* borrows until it is answered: the prompt as sent */
     size_t max_new;
-    uint64_t edit;   /* number of the edited matrix to answer with; 0: the model as it is */
+    uint64_t edit; /* number of the edited matrix to answer with; 0: the model as it is */
+    size_t edit_layer;
     uint64_t stream; /* see decode.h */
 };
 struct dinm_reply {

@@ -19,6 +19,7 @@ static int answer(const struct dinm_prompted *p, const char *folder, int64_t max
     struct dinm_request request = {.ids = p->prompt.ids,
                                    .n_ids = p->prompt.n_ids,
                                    .edit = p->down != NULL ? 1 : 0,
+                                   .edit_layer = p->edit.layer,
                                    .max_new = (size_t)max_new};
     TRY(dinm_settings_init(&greedy, DINM_PROFILE_PAPER, err));
     TRY(dinm_generator_open(&generator, &p->slice.config, p->tokenizer, &greedy, folder, err));

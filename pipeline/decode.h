@@ -4,7 +4,9 @@
  * each lane has one item under way. Driver.
  *
  * Where prompts with the same edit begin with the same tokens, the first of them reads that part
- * and the others copy its keys and values (prefix.h). */
+ * and the others copy its keys and values (prefix.h). Where prompts with different edits do, or
+ * with one and none, the layers below a common entry layer, below which nobody is edited, read it
+ * once: the rows of the others enter there, late (stage_late.c). */
 #ifndef DINM_PIPELINE_DECODE_H
 #define DINM_PIPELINE_DECODE_H
 
@@ -14,7 +16,8 @@
 struct dinm_request {
     const int32_t *ids; /* borrows until it is answered: [n_ids], at least one */
     size_t n_ids;
-    uint64_t edit; /* number of an edited matrix; 0: the model as it is */
+    uint64_t edit;     /* number of an edited matrix; 0: the model as it is */
+    size_t edit_layer; /* that matrix's layer; with an edit alone */
     size_t max_new;
     uint64_t stream; /* random numbers of this answer are a function of it and the seed */
 };

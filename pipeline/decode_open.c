@@ -40,7 +40,7 @@ static int open_lanes(struct dinm_decode *d, struct dinm_error *err)
     d->n_lanes = dinm_decode_n_lanes(n_stages);
     d->most = dinm_decode_most(d->g, n_stages) / d->n_lanes;
     d->lanes = dinm_alloc(d->n_lanes, sizeof *d->lanes, "the decoding batch", err);
-    d->closing = dinm_alloc(2 * d->most, sizeof *d->closing, "the decoding batch", err);
+    d->closing = dinm_alloc(3 * d->most, sizeof *d->closing, "the decoding batch", err);
     TRY(d->lanes && d->closing ? DINM_OK : DINM_FAILED);
     for (size_t i = 0; i < d->n_lanes; i++) {
         d->lanes[i].sequences = dinm_alloc(d->most, sizeof(size_t), "the decoding batch", err);
@@ -60,10 +60,11 @@ static void add_sequence(struct dinm_decode *d, const struct dinm_prefix *place)
                                            .slot = d->stage->n_slots++,
                                            /* The last new token is never read. */
                                            .capacity = n < n_positions ? n : n_positions,
-                                           .n_shared = place->n_shared};
+                                           .n_shared = place->n_shared,
+                                           .n_kept = place->n_kept};
     if (place->n_shared > 0) {
         d->sequences[d->n].from = d->n - 1;
-        d->sequences[d->n - 1].n_copies++;
+        d->sequences[d->n - 1].n_borrowers++;
     }
     d->n++;
 }
@@ -84,16 +85,20 @@ static int open_sequences(struct dinm_decode *d, const struct dinm_request *requ
                           requests[i].n_ids, n_positions));
         }
         if (requests[i].max_new > 0) {
-            places[n_places++] = (struct dinm_prefix){&requests[i], &answers[i], 0};
+            places[n_places++] =
+                (struct dinm_prefix){.request = &requests[i], .answer = &answers[i]};
         }
     }
+    d->entry_layer = d->g->config->n_layers;
     if (d->g->share_prefixes) {
         dinm_prefix_find(places, n_places);
+        TRY(dinm_prefix_find_entry(places, n_places, d->g->config->n_layers, d->g->least_late,
+                                   &d->entry_layer, err));
     }
     for (size_t i = 0; i < n_places; i++) {
         add_sequence(d, &places[i]);
     }
-    d->n_unanswered = d->n;
+    d->n_unanswered = d->n_unbegun = d->n;
 out:
     free(places);
     return status;

@@ -182,6 +182,7 @@ static void add_ask(struct edit_batch *b, const struct edited_case *e, const cha
     b->asks[b->n_asks++] = (struct dinm_ask){.text = text,
                                              .max_new = max_new,
                                              .edit = e->edit,
+                                             .edit_layer = e->layer,
                                              .stream = dinm_digest(text, strlen(text), seed)};
 }
 

@@ -70,7 +70,8 @@ int dinm_generator_open(struct dinm_generator *g, const struct dinm_config *conf
     *g = (struct dinm_generator){.config = config,
                                  .max_sequences = 64,
                                  .max_rows = 1024,
-                                 .share_prefixes = s->run.share_prefixes};
+                                 .share_prefixes = s->run.share_prefixes,
+                                 .least_late = 16};
     g->sampler = (struct dinm_sampler){.temperature = samples ? s->generate.temperature : 0.0,
                                        .top_p = samples ? s->generate.top_p : 1.0,
                                        .seed = (uint64_t)s->generate.seed};

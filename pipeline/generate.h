@@ -17,6 +17,7 @@ struct dinm_generator {
     size_t max_sequences; /* decoded at once, for each stage */
     size_t max_rows;      /* rows of one pass: a longer prompt is read in pieces */
     bool share_prefixes;  /* equal beginnings of prompts are read once */
+    size_t least_late; /* fewer rows of a prompt do not enter late: that takes a pass of its own */
 };
 
 /* Decoding as the settings say; end-of-text ids from the tokenizer and, where FOLDER has one, from

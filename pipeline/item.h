@@ -31,6 +31,10 @@ struct dinm_item_sequence {
     uint64_t capacity;      /* positions of that cache */
     uint64_t edit;          /* whose matrix it uses; 0: the model's own */
     uint64_t from, n_from;  /* READ, its first rows: n_from > 0 positions are slot from's, too */
+    /* READ: of its first n_kept positions the rows that enter the item's layer are kept beside its
+     * cache; 0: they may go. late = 1: its own rows enter at that layer, as slot lender keeps them;
+     * below, it has that one's keys and values. Sequences with late rows come last. */
+    uint64_t n_kept, late, lender;
     uint64_t stream, n_new; /* for drawing: see sample.h */
     int32_t wants_token;    /* 1: the token behind its last row is wanted */
     int32_t token;          /* and this is it */
@@ -44,7 +48,7 @@ struct dinm_item {
     uint32_t kind;     /* enum dinm_item_kind */
     uint32_t finished; /* 1: on its way back to the driver */
     uint64_t task;     /* the driver's number for what it belongs to; an edit's name */
-    uint64_t layer;    /* EDIT to BACK: the edited layer */
+    uint64_t layer;    /* EDIT to BACK: the edited layer; READ: where late rows enter */
     uint64_t step;     /* of an edit, from 1 on */
     uint64_t owner;    /* EDIT to BACK: the stage of the edited layer */
     uint64_t place;    /* LOCATE: case in the archive; EDIT: number in the delta's file name */

@@ -46,7 +46,7 @@ struct dinm_job {
     size_t layers[2];                           /* this stage's first and last */
     double seconds[DINM_N_PHASES];              /* this rank's busy time */
     double wall_s[DINM_N_PHASES];
-    uint64_t n_prompt_read, n_prompt_shared; /* this rank's prompt tokens, see stage.h */
+    uint64_t n_prompt_read, n_prompt_shared, n_prompt_late; /* this rank's, see stage.h */
 };
 
 /* Collective over comm. Reads and checks all inputs but the layers; every rank gets the same

@@ -1,6 +1,6 @@
-/* What the stages will allocate, file by file: stage_read.c (caches), stage_edit*.c (edits),
- * stage_locate.c, workspace.c. A change there is a change here; the measured proof is
- * tests/bench/memory.py. */
+/* What the stages will allocate, file by file: stage_read.c and stage_late.c (caches),
+ * stage_edit*.c (edits), stage_locate.c, workspace.c. A change there is a change here; the measured
+ * proof is tests/bench/memory.py. */
 #include "pipeline/decode.h"
 #include "pipeline/edit.h"
 #include "pipeline/judge.h"
@@ -100,6 +100,7 @@ static size_t most_keys(const struct dinm_plan *plan)
 struct answers {
     size_t at_once;   /* sequences */
     double positions; /* of their caches */
+    double n_ids;     /* of their prompts together */
     double pass_rows; /* of one pass: a lane's prompts */
     double all_rows;  /* of all lanes' first passes */
 };
@@ -123,8 +124,9 @@ static struct answers answers_of(const struct dinm_plan *plan, of_index *rows, o
     struct answers a = {.at_once = fewer(at_once, n)};
     size_t per_lane = (a.at_once + lanes - 1) / lanes;
     a.positions = largest_window(plan, capacities, n, a.at_once);
+    a.n_ids = largest_window(plan, rows, n, a.at_once);
     a.pass_rows = least(largest_window(plan, rows, n, per_lane), most);
-    a.all_rows = least(largest_window(plan, rows, n, a.at_once), (double)lanes * most);
+    a.all_rows = least(a.n_ids, (double)lanes * most);
     return a;
 }
 
@@ -135,6 +137,7 @@ static void add_answers(const struct dinm_plan *plan, struct answers *a, struct 
     double most = (double)plan->job->generator.max_rows;
     a->at_once += b.at_once;
     a->positions += b.positions;
+    a->n_ids += b.n_ids;
     a->pass_rows = least(a->pass_rows + b.pass_rows, most);
     a->all_rows = least(a->all_rows + b.all_rows, (double)lanes * most);
 }
@@ -296,13 +299,16 @@ static double making(const struct dinm_plan *plan, const struct dinm_plan_stage 
 }
 
 /* The layer that the settings name, or whichever from the usual one up takes most on this stage;
- * with the matrices that are kept until the batch is answered. */
+ * with the matrices that are kept until the batch is answered. Where the prompts' rows may enter
+ * late those of every prompt may be kept, too. */
 static void fill_edit(const struct dinm_plan *plan, struct dinm_plan_stage *s, const struct flow *f)
 {
     const struct dinm_job *job = plan->job;
     const struct dinm_config *c = &job->slice.config;
     double matrix = (double)c->d_model * (double)c->d_ff * sizeof(float);
     double kept = (double)cases_at_once(plan) * matrix;
+    double shared =
+        job->generator.share_prefixes ? f->edited.n_ids * (double)c->d_model * sizeof(float) : 0.0;
     size_t end = job->settings->locate.n_layers > 0 ? plan->usual_layer + 1 : c->n_layers;
     if (!dinm_edit_is_wanted(job->settings)) {
         return;
@@ -312,7 +318,7 @@ static void fill_edit(const struct dinm_plan *plan, struct dinm_plan_stage *s, c
         double bytes = making(plan, s, layer, f) + (owner ? kept : 0.0);
         double *edit = &s->memory[DINM_AT_EDIT].edit, *answer = &s->memory[DINM_AT_ANSWER].edit;
         *edit = bytes > *edit ? bytes : *edit;
-        *answer = owner ? kept : *answer;
+        *answer = owner ? kept + shared : *answer;
     }
 }
 
@@ -361,7 +367,9 @@ void dinm_plan_fill_stage(const struct dinm_plan *plan, struct dinm_plan_stage *
 {
     const struct dinm_job *job = plan->job;
     struct flow f = flow_of(plan);
-    f.edited.positions += question_positions(plan, &f);
+    double questions = question_positions(plan, &f);
+    f.edited.positions += questions;
+    f.edited.n_ids += questions; /* at most */
     double scratch =
         (double)dinm_workspace_bytes(&job->slice.config, most_rows(plan, &f), most_keys(plan)) +
         (double)dinm_compute_bytes(job->way, &job->slice.config, s->last);

@@ -191,6 +191,7 @@ static int answer_all(struct run *r, struct dinm_error *err)
     }
     r->job.n_prompt_read = r->job.stage.n_prompt_read;
     r->job.n_prompt_shared = r->job.stage.n_prompt_shared;
+    r->job.n_prompt_late = r->job.stage.n_prompt_late;
 out:
     return status;
 }

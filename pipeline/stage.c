@@ -17,11 +17,18 @@ void dinm_stage_open(struct dinm_stage *stage, const struct dinm_slice *slice,
     dinm_ring_open(&stage->ring, comm, number, n_stages, chunk_bytes);
 }
 
+void dinm_cache_free(struct dinm_cache *cache)
+{
+    dinm_kv_free(&cache->kv);
+    free(cache->kept);
+    *cache = (struct dinm_cache){0};
+}
+
 /* Forgets all sequences and edits. */
 static void clear(struct dinm_stage *stage)
 {
     for (size_t i = 0; i < stage->n_caches; i++) {
-        dinm_kv_free(&stage->caches[i].kv);
+        dinm_cache_free(&stage->caches[i]);
     }
     for (size_t i = 0; i < stage->n_edits; i++) {
         free(stage->edits[i].w);
@@ -78,12 +85,11 @@ int dinm_stage_tell_on(struct dinm_stage *stage, struct dinm_item **item, struct
     return dinm_stage_send(stage, stage->ring.stage + 1, item, err);
 }
 
-int dinm_stage_embed(struct dinm_stage *stage, struct dinm_item *item,
-                     const struct dinm_rows *rows, struct dinm_error *err)
+int dinm_stage_embed(struct dinm_stage *stage, struct dinm_item *item, const struct dinm_rows *rows,
+                     struct dinm_error *err)
 {
     const int32_t *ids = dinm_item_ids(item);
-    size_t n_rows = (size_t)item->n_rows;
-    for (size_t i = 0; i < n_rows; i++) {
+    for (size_t i = 0; i < rows->n_rows; i++) {
         if (ids[i] < 0 || (size_t)ids[i] >= stage->slice->config.n_vocab) {
             return dinm_fail(err, DINM_FAILED, "token %ld is not in the model's vocabulary of %zu",
                              (long)ids[i], stage->slice->config.n_vocab);
@@ -151,7 +157,7 @@ static int close_caches(struct dinm_stage *stage, struct dinm_item **item, struc
     for (size_t i = 0; i < (*item)->n_sequences; i++) {
         for (size_t j = 0; j < stage->n_caches; j++) {
             if (stage->caches[j].slot == closed[i].slot) {
-                dinm_kv_free(&stage->caches[j].kv);
+                dinm_cache_free(&stage->caches[j]);
                 stage->caches[j] = stage->caches[--stage->n_caches];
                 break;
             }
@@ -161,10 +167,14 @@ static int close_caches(struct dinm_stage *stage, struct dinm_item **item, struc
 }
 
 static dinm_stage_handler *const handlers[] = {
-    [DINM_ITEM_READ] = dinm_stage_read, [DINM_ITEM_LOCATE] = dinm_stage_locate,
-    [DINM_ITEM_EDIT] = dinm_stage_edit, [DINM_ITEM_STEP] = dinm_stage_step,
-    [DINM_ITEM_BACK] = dinm_stage_back, [DINM_ITEM_FORGET] = dinm_stage_forget,
-    [DINM_ITEM_DROP] = drop_edit,       [DINM_ITEM_CLOSE] = close_caches,
+    [DINM_ITEM_READ] = dinm_stage_read,
+    [DINM_ITEM_LOCATE] = dinm_stage_locate,
+    [DINM_ITEM_EDIT] = dinm_stage_edit,
+    [DINM_ITEM_STEP] = dinm_stage_step,
+    [DINM_ITEM_BACK] = dinm_stage_back,
+    [DINM_ITEM_FORGET] = dinm_stage_forget,
+    [DINM_ITEM_DROP] = drop_edit,
+    [DINM_ITEM_CLOSE] = close_caches,
     [DINM_ITEM_CLASSIFY] = dinm_stage_classify,
 };
 

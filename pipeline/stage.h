@@ -18,6 +18,8 @@
 struct dinm_cache {
     uint64_t slot;
     struct dinm_kv kv; /* owns */
+    float *kept;       /* owns: [n_kept][d_model], see stage_late.c; NULL: none */
+    size_t n_kept;
 };
 
 /* An edited matrix that sequences can use; its layer is one of the stage's. */
@@ -45,8 +47,9 @@ struct dinm_stage {
         logit_capacity, normed_capacity, room_capacity;
     size_t n_asked;   /* driver: items not yet back */
     uint64_t n_slots; /* driver: caches named so far; no name is used twice */
-    uint64_t n_prompt_read, n_prompt_shared; /* driver: prompt tokens read, and copied instead */
-    double busy_s;                           /* time spent on items */
+    /* driver: prompt tokens read by all layers, copied instead, and read by the upper layers only */
+    uint64_t n_prompt_read, n_prompt_shared, n_prompt_late;
+    double busy_s; /* time spent on items */
     uint64_t n_items;
 };
 

@@ -34,11 +34,24 @@ int dinm_stage_finish(struct dinm_stage *stage, struct dinm_item **item, struct 
  * MPI keeps the order of two ranks' messages only. */
 int dinm_stage_tell_on(struct dinm_stage *stage, struct dinm_item **item, struct dinm_error *err);
 
-/* The embeddings of the item's ids, on the first stage; checks that ids and rows fit. */
+/* The embeddings of the ids of the item's first rows, on the first stage; checks that they fit. */
 int dinm_stage_embed(struct dinm_stage *stage, struct dinm_item *item,
                      const struct dinm_rows *rows, struct dinm_error *err);
 /* For taps: keeps messages moving between two layers. context: the stage. */
 void dinm_stage_between(void *context, size_t layer, const float *x);
+
+/* Safe on a zeroed cache, and twice. */
+void dinm_cache_free(struct dinm_cache *cache);
+/* NULL: not there. Good until a cache is opened or closed. */
+struct dinm_cache *dinm_stage_find_cache(const struct dinm_stage *stage, uint64_t slot);
+
+/* stage_late.c. What the caches must keep for late rows, now that all of the item are open; checks
+ * that what its late rows need is there. */
+int dinm_stage_make_kept(struct dinm_stage *stage, const struct dinm_item *item,
+                         struct dinm_error *err);
+/* Between the stage's layers below `entry` and those from there on, which is the item's layer where
+ * that is one of the stage's: the item's late rows enter, and rows are kept. */
+void dinm_stage_enter_late(struct dinm_stage *stage, const struct dinm_item *item, size_t entry);
 
 /* NULL: not there. */
 const struct dinm_edit *dinm_stage_find_edit(const struct dinm_stage *stage, uint64_t task);

@@ -1,4 +1,5 @@
-/* Rows of sequences with caches: prompts in pieces and tokens one by one, in any mixture. */
+/* Rows of sequences with caches: prompts in pieces and tokens one by one, in any mixture. Rows
+ * whose lower layers another sequence has run enter late: stage_late.c. */
 #include <stdlib.h>
 #include <string.h>
 #include "io/mem.h"
@@ -12,10 +13,8 @@ static int open_cache(struct dinm_stage *stage, const struct dinm_item_sequence 
     int status = DINM_OK;
     const struct dinm_slice *slice = stage->slice;
     void *caches = stage->caches;
-    for (size_t i = 0; i < stage->n_caches; i++) {
-        if (stage->caches[i].slot == s->slot) {
-            return DINM_OK;
-        }
+    if (dinm_stage_find_cache(stage, s->slot) != NULL) {
+        return DINM_OK;
     }
     status = dinm_grow(&caches, &stage->cache_capacity, stage->n_caches + 1, sizeof *stage->caches,
                        "the caches", err);
@@ -30,12 +29,11 @@ out:
     return status;
 }
 
-/* NULL: not there. */
-static struct dinm_kv *find_cache(struct dinm_stage *stage, uint64_t slot)
+struct dinm_cache *dinm_stage_find_cache(const struct dinm_stage *stage, uint64_t slot)
 {
     for (size_t i = 0; i < stage->n_caches; i++) {
         if (stage->caches[i].slot == slot) {
-            return &stage->caches[i].kv;
+            return &stage->caches[i];
         }
     }
     return NULL;
@@ -47,7 +45,8 @@ static int begin_behind(struct dinm_stage *stage, const struct dinm_item_sequenc
                         struct dinm_error *err)
 {
     struct dinm_sequence *to = &stage->sequences[i];
-    const struct dinm_kv *from = find_cache(stage, s->from);
+    const struct dinm_cache *cache = dinm_stage_find_cache(stage, s->from);
+    const struct dinm_kv *from = cache != NULL ? &cache->kv : NULL;
     size_t n = from != NULL ? from->n_tokens : 0;
     for (size_t k = 0; k < i; k++) {
         n += stage->sequences[k].kv == from ? stage->sequences[k].n_rows : 0;
@@ -80,7 +79,7 @@ static int prepare(struct dinm_stage *stage, const struct dinm_item *item, struc
     *rows = (struct dinm_rows){.sequences = stage->sequences, .n_sequences = n};
     *n_wanted = 0;
     for (size_t i = 0; i < n; i++) {
-        struct dinm_kv *kv = find_cache(stage, from[i].slot);
+        struct dinm_kv *kv = &dinm_stage_find_cache(stage, from[i].slot)->kv;
         if (kv->n_tokens + from[i].n_from + from[i].n_rows > kv->capacity) {
             TRY(dinm_fail(err, DINM_FAILED, "a sequence has outgrown its cache of %zu positions",
                           kv->capacity));
@@ -95,6 +94,7 @@ static int prepare(struct dinm_stage *stage, const struct dinm_item *item, struc
         rows->n_rows += (size_t)from[i].n_rows;
         *n_wanted += from[i].wants_token != 0;
     }
+    TRY(dinm_stage_make_kept(stage, item, err));
 out:
     return status;
 }
@@ -152,20 +152,45 @@ out:
     return status;
 }
 
+/* Those before the late ones. */
+static struct dinm_rows early_rows(const struct dinm_item *item, const struct dinm_rows *rows)
+{
+    struct dinm_rows early = {.sequences = rows->sequences};
+    const struct dinm_item_sequence *s = dinm_item_sequences(item);
+    while (early.n_sequences < rows->n_sequences && !s[early.n_sequences].late) {
+        early.n_rows += rows->sequences[early.n_sequences++].n_rows;
+    }
+    return early;
+}
+
+/* Layers [first, last) on rows of the item, of which there may be none. */
+static void run_layers(struct dinm_stage *stage, const struct dinm_item *item,
+                       const struct dinm_rows *rows, size_t first, size_t last)
+{
+    const struct dinm_taps taps = {.after_layer = dinm_stage_between, .context = stage};
+    if (rows->n_rows > 0 && first < last) {
+        dinm_slice_forward(stage->slice, dinm_item_rows(item), rows, first, last, NULL, &taps,
+                           stage->ws);
+    }
+}
+
 int dinm_stage_read(struct dinm_stage *stage, struct dinm_item **item, struct dinm_error *err)
 {
     int status = DINM_OK;
     const struct dinm_slice *slice = stage->slice;
-    const struct dinm_taps taps = {.after_layer = dinm_stage_between, .context = stage};
-    struct dinm_rows rows;
-    size_t n_wanted = 0;
+    const size_t first = slice->weights.first, last = slice->weights.last;
+    struct dinm_rows rows, early;
+    size_t n_wanted = 0, entry = (size_t)(*item)->layer;
     TRY(prepare(stage, *item, &rows, &n_wanted, err));
     TRY(dinm_workspace_reserve(&stage->ws, &slice->config, &rows, err));
+    early = early_rows(*item, &rows);
     if (dinm_stage_is_first(stage)) {
-        TRY(dinm_stage_embed(stage, *item, &rows, err));
+        TRY(dinm_stage_embed(stage, *item, &early, err));
     }
-    dinm_slice_forward(slice, dinm_item_rows(*item), &rows, slice->weights.first,
-                       slice->weights.last, NULL, &taps, stage->ws);
+    entry = entry < first ? first : entry < last ? entry : last;
+    run_layers(stage, *item, &early, first, entry);
+    dinm_stage_enter_late(stage, *item, entry);
+    run_layers(stage, *item, &rows, entry, last);
     for (size_t i = 0; i < rows.n_sequences; i++) {
         stage->sequences[i].kv->n_tokens += stage->sequences[i].n_rows;
     }

@@ -8,6 +8,8 @@
 #include "io/file.h"
 #include "io/json.h"
 
+enum { N_COUNTS = 3 };
+
 static int print_seconds(struct dinm_buffer *b, const double *seconds, struct dinm_error *err)
 {
     int status = DINM_OK;
@@ -84,7 +86,7 @@ static double rate(long long n, double seconds)
     return seconds > 0.0 ? (double)n / seconds : 0.0;
 }
 
-/* n: [2] prompt tokens read and copied by all ranks. */
+/* n: [N_COUNTS] prompt tokens of all ranks: read, copied, and read by the upper layers only. */
 static int write_timing(const struct dinm_job *job, const struct dinm_outcomes *o,
                         const struct dinm_buffer *ranks, const uint64_t *n, struct dinm_error *err)
 {
@@ -109,9 +111,9 @@ static int write_timing(const struct dinm_job *job, const struct dinm_outcomes *
     TRY(dinm_buffer_append_format(
         &b, err, "\"tokens_per_s\": {\"vanilla\": %.1f, \"edit\": %.1f},\n",
         rate(vanilla, job->wall_s[DINM_VANILLA]), rate(edited, job->wall_s[DINM_EDIT])));
-    TRY(dinm_buffer_append_format(&b, err,
-                                  "\"prompt_tokens\": {\"read\": %llu, \"shared\": %llu},\n",
-                                  (unsigned long long)n[0], (unsigned long long)n[1]));
+    TRY(dinm_buffer_append_format(
+        &b, err, "\"prompt_tokens\": {\"read\": %llu, \"shared\": %llu, \"late\": %llu},\n",
+        (unsigned long long)n[0], (unsigned long long)n[1], (unsigned long long)n[2]));
     TRY(dinm_buffer_append_text(&b, "\"units\": ", err));
     TRY(print_units(&b, job, err));
     TRY(dinm_buffer_append_text(&b, ",\n\"by_rank\": [\n", err));
@@ -125,11 +127,12 @@ out:
     return status;
 }
 
-/* Collective. n: [2] of this rank, then of all. */
+/* Collective. n: [N_COUNTS] of this rank, then of all. */
 static int sum_counts_all(const struct dinm_job *job, uint64_t *n, struct dinm_error *err)
 {
     MPI_Request request = MPI_REQUEST_NULL;
-    int code = MPI_Iallreduce(MPI_IN_PLACE, n, 2, MPI_UINT64_T, MPI_SUM, job->grid.world, &request);
+    int code =
+        MPI_Iallreduce(MPI_IN_PLACE, n, N_COUNTS, MPI_UINT64_T, MPI_SUM, job->grid.world, &request);
     return dinm_grid_finish(code, &request, "MPI_Iallreduce", err);
 }
 
@@ -139,7 +142,7 @@ int dinm_timing_write_all(const struct dinm_job *job, const struct dinm_outcomes
     int status = DINM_OK;
     struct dinm_buffer mine = {0};
     struct dinm_buffer everyone = {0};
-    uint64_t n[2] = {job->n_prompt_read, job->n_prompt_shared};
+    uint64_t n[N_COUNTS] = {job->n_prompt_read, job->n_prompt_shared, job->n_prompt_late};
     TRY(dinm_agree_all(&job->grid, sum_counts_all(job, n, err), err));
     TRY(dinm_agree_all(&job->grid, print_rank(&mine, job, err), err));
     TRY(dinm_grid_gather_all(&job->grid, &mine, &everyone, err));

@@ -50,11 +50,15 @@ run threads 2 --threads 2 --batch 3 || fail "two threads"
 same threads
 run plain 4 --stages 2 --set run.share_prefixes=false || fail "every prompt by itself"
 same plain
-grep -q '"prompt_tokens": {"read": [1-9][0-9]*, "shared": 0}' "$work/plain/timing.json" ||
+grep -q '"prompt_tokens": {"read": [1-9][0-9]*, "shared": 0, "late": 0}' "$work/plain/timing.json" ||
     fail "prompts share what they should not"
 for name in 1 staged; do
     grep -q '"prompt_tokens": {"read": [0-9]*, "shared": [1-9]' "$work/$name/timing.json" ||
         fail "$name: no beginnings are shared"
+done
+for name in 1 2x2 6x6; do
+    grep -q '"prompt_tokens": {.*"late": [1-9]' "$work/$name/timing.json" ||
+        fail "$name: no rows enter late"
 done
 run single 1 --threads 2 --batch 1 || fail "batches of one"
 same single

@@ -56,9 +56,11 @@ static void world_open(struct world *w, size_t number, size_t n_stages, size_t c
                                    .max_rows = 16,
                                    .share_prefixes = true};
     for (size_t i = 0; i < N_REQUESTS; i++) {
+        size_t n_like = i % N_ALIKE > 0 ? i * 5 % N_PROMPT : i * 3 % N_PROMPT;
         fill_ids(w->prompts[i], N_PROMPT, &w->config, 60 + i);
-        memcpy(w->prompts[i], w->prompts[i / N_ALIKE * N_ALIKE],
-               i * 5 % N_PROMPT * sizeof(int32_t)); /* begins like others with its edit */
+        /* begins like others with its edit, or as the first of another edit */
+        memcpy(w->prompts[i], w->prompts[i % N_ALIKE > 0 ? i / N_ALIKE * N_ALIKE : 0],
+               n_like * sizeof(int32_t));
     }
 }
 
@@ -162,6 +164,8 @@ static void make_requests(const struct world *w, struct dinm_request *requests)
         requests[i] = (struct dinm_request){.ids = w->prompts[i],
                                             .n_ids = 1 + (i * 7) % N_PROMPT,
                                             .edit = i / N_ALIKE % (w->config.n_layers + 1),
+                                            .edit_layer = (i / N_ALIKE + w->config.n_layers) %
+                                                          (w->config.n_layers + 1),
                                             .max_new = 1 + i * 5 % 9,
                                             .stream = i};
     }
@@ -301,6 +305,11 @@ static void check_same(const struct dinm_buffer *alone, size_t chunk_bytes, size
         EXPECT(append_saved(&w, &out, &err) == DINM_OK);
         EXPECT(out.n_bytes == alone->n_bytes && same(&out, alone, out.n_bytes));
         EXPECT(count_shared(&w) > 100 && stage.n_prompt_shared == 4 * count_shared(&w));
+        EXPECT(stage.n_prompt_late > 10);
+        if (getenv("DINM_TEST_VERBOSE") != NULL) {
+            printf("%d stages: %llu prompt rows enter late\n", size,
+                   (unsigned long long)stage.n_prompt_late);
+        }
     }
     EXPECT(err.status == DINM_OK);
     if (err.status < 0) {

@@ -5,7 +5,7 @@
 #include "reference.h"
 #include "pipeline/stage.h"
 
-enum { MOST_EDITS = 3 };
+enum { MOST_EDITS = 6 };
 
 struct edited_model {
     struct dinm_config config;
