@@ -1,4 +1,4 @@
-/* Elementwise functions of the feed-forward layers, a block at a time: what the kernel's exp, erf
+/* Elementwise functions of the layers, a block at a time: what the kernel's exp, erf
  * and tanh leave stays in the nearest cache. */
 #include "model/activation.h"
 

@@ -1,4 +1,4 @@
-/* Elementwise functions of the feed-forward layers. n = number of elements. */
+/* Elementwise functions of the layers. n = number of elements. */
 #ifndef DINM_MODEL_ACTIVATION_H
 #define DINM_MODEL_ACTIVATION_H
 

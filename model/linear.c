@@ -15,7 +15,7 @@
 
 enum {
     PANEL = 64,  /* columns of y that share one widened block of W */
-    GROUP = 264, /* rows that do; their part of x stays in a cache of 1 MiB */
+    GROUP = 264, /* rows that do; their part of x, 1 MiB, stays in a cache of 2 */
     TILE = 6,    /* rows that the fastest kernel takes at once */
     /* From here on blocks are copied: a dot would widen W a fifth time, an axpy read it a third. */
     COPY_ROWS = 25,
@@ -170,13 +170,13 @@ static void multiply_cut(const struct cut *cut, float *block, size_t task)
     }
 }
 
-/* n products, at most AT_ONCE, in as few tasks as keep the threads evenly busy, since the panels of
+/* 1 to AT_ONCE products in as few tasks as keep the threads evenly busy, since the panels of
  * a task find its rows of x in the cache. */
 static void multiply_f32(const struct dinm_product *products, size_t n)
 {
     struct cut cuts[AT_ONCE];
     size_t n_panels = 0, n_tasks = 0, n_products = 0;
-    const bool few = n > 0 && takes_few(&products[0], products[0].n_rows);
+    const bool few = takes_few(&products[0], products[0].n_rows);
     const size_t n_each = few ? FEW_TASKS_PER_THREAD : TASKS_PER_THREAD;
 
     for (size_t i = 0; i < n; i++) {
@@ -238,9 +238,9 @@ void dinm_linear_each(const struct dinm_linear_call *calls, size_t n_calls)
                                               .n_sum = call->w->n_in,
                                               .transposed = !call->w->by_input};
         if (takes_bf16(&products[n - 1])) {
-            multiply(&products[--n]);
+            dinm_bf16_multiply(&products[--n]);
         }
-        if (n == AT_ONCE || i + 1 == n_calls) {
+        if (n == AT_ONCE || (n > 0 && i + 1 == n_calls)) {
             multiply_f32(products, n);
             n = 0;
         }

@@ -19,12 +19,11 @@ struct sequence {
     bool late;       /* its rows in the item under way are such */
     bool begun;      /* it needs nothing more of others */
     size_t n_kept;   /* its own first tokens that others may want */
-    size_t
-        n_borrowers;   /* sequences that may yet copy from its cache, or enter late with its rows */
-    size_t n_read;     /* tokens that the model has read */
-    struct lane *lane; /* borrows: where it has entered */
-    size_t n_rows;     /* of it in the item under way */
-    size_t place;      /* there */
+    size_t n_borrowers; /* sequences that may yet copy from its cache, or enter with its rows */
+    size_t n_read;      /* tokens that the model has read */
+    struct lane *lane;  /* borrows: where it has entered */
+    size_t n_rows;      /* of it in the item under way */
+    size_t place;       /* there */
     size_t n_new;
     int32_t next; /* the token chosen last, not yet read */
     bool done;    /* it is answered */

@@ -110,28 +110,17 @@ static void put_case(struct dinm_page *p, const struct dinm_case_result *c)
     dinm_page_put(p, "}\n");
 }
 
-static void put_estimate(struct dinm_page *p, const char *name, struct dinm_estimate e)
-{
-    dinm_page_format(p, "\"%s\": {\"value\": ", name);
-    dinm_page_double(p, e.value);
-    dinm_page_put(p, ", \"low\": ");
-    dinm_page_double(p, e.low);
-    dinm_page_put(p, ", \"high\": ");
-    dinm_page_double(p, e.high);
-    dinm_page_put(p, "}");
-}
-
 static void put_metrics(struct dinm_page *p, const struct dinm_result_table *t)
 {
     dinm_page_put(p, "{\n");
     for (int m = 0; m < DINM_N_METRICS; m++) {
         const struct dinm_result_row *row = &t->rows[m];
         dinm_page_format(p, "    \"%s\": {", row->name);
-        put_estimate(p, "vanilla", row->sides[DINM_VANILLA_SIDE]);
+        dinm_page_estimate(p, "vanilla", row->sides[DINM_VANILLA_SIDE]);
         dinm_page_put(p, ", ");
-        put_estimate(p, "edited", row->sides[DINM_EDITED_SIDE]);
+        dinm_page_estimate(p, "edited", row->sides[DINM_EDITED_SIDE]);
         dinm_page_put(p, ", ");
-        put_estimate(p, "change", row->change);
+        dinm_page_estimate(p, "change", row->change);
         dinm_page_format(p, ", \"n\": %zu}%s\n", row->n, m + 1 < DINM_N_METRICS ? "," : "");
     }
     dinm_page_put(p, "  }");

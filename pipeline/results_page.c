@@ -125,6 +125,17 @@ static const char *replace_for_html(const char *text, bool valid)
     }
 }
 
+void dinm_page_estimate(struct dinm_page *p, const char *name, struct dinm_estimate e)
+{
+    dinm_page_format(p, "\"%s\": {\"value\": ", name);
+    dinm_page_double(p, e.value);
+    dinm_page_put(p, ", \"low\": ");
+    dinm_page_double(p, e.low);
+    dinm_page_put(p, ", \"high\": ");
+    dinm_page_double(p, e.high);
+    dinm_page_put(p, "}");
+}
+
 void dinm_page_html(struct dinm_page *p, const char *text)
 {
     put_replaced(p, text, replace_for_html);

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "io/file.h"
 #include "io/log.h"
 #include "io/mem.h"
 #include "pipeline/answer.h"

@@ -5,6 +5,7 @@
 #include "io/file.h"
 #include "io/mem.h"
 #include "io/safetensors.h"
+#include "model/activation.h"
 #include "model/adam.h"
 #include "pipeline/stage_edit.h"
 
@@ -70,11 +71,8 @@ out:
 void dinm_part_apply(const struct dinm_stage *stage, const struct dinm_part *part, float *y)
 {
     const struct dinm_part_owner *o = &part->owner;
-    size_t n = part->n_rows * stage->slice->config.d_model;
     dinm_linear(y, o->h_down, &o->down, own_layer(stage, part)->down_bias, part->n_rows);
-    for (size_t i = 0; i < n; i++) {
-        y[i] = o->resid_mid[i] + y[i];
-    }
+    dinm_add(y, o->resid_mid, part->n_rows * stage->slice->config.d_model);
 }
 
 /* Keeps W' within the L-infinity bound around W, if there is one. */

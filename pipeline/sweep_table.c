@@ -171,19 +171,8 @@ static void put_values(struct dinm_page *p, const struct dinm_sweep *sweep, size
 {
     for (size_t k = 0; k < sweep->n_keys; k++) {
         dinm_page_format(p, "%s\"%s\": %s", k > 0 ? ", " : "", sweep->keys[k].row->key,
-                         sweep->keys[k].said[dinm_sweep_choice(sweep, i, k)]);
+                         dinm_sweep_value(sweep, i, k));
     }
-}
-
-static void put_json_estimate(struct dinm_page *p, const char *name, struct dinm_estimate e)
-{
-    dinm_page_format(p, "\"%s\": {\"value\": ", name);
-    dinm_page_double(p, e.value);
-    dinm_page_put(p, ", \"low\": ");
-    dinm_page_double(p, e.low);
-    dinm_page_put(p, ", \"high\": ");
-    dinm_page_double(p, e.high);
-    dinm_page_put(p, "}");
 }
 
 static void put_json_row(struct dinm_page *p, const struct dinm_sweep_table *t, size_t i)
@@ -201,9 +190,9 @@ static void put_json_row(struct dinm_page *p, const struct dinm_sweep_table *t, 
                          row->n_failed);
         for (enum dinm_metric m = DINM_METRIC_DS; m < DINM_N_METRICS; m++) {
             dinm_page_format(p, "%s\n      \"%s\": {", m > 0 ? "," : "", dinm_metric_name(m));
-            put_json_estimate(p, "vanilla", row->metrics[m][DINM_VANILLA_SIDE]);
+            dinm_page_estimate(p, "vanilla", row->metrics[m][DINM_VANILLA_SIDE]);
             dinm_page_put(p, ", ");
-            put_json_estimate(p, "edited", row->metrics[m][DINM_EDITED_SIDE]);
+            dinm_page_estimate(p, "edited", row->metrics[m][DINM_EDITED_SIDE]);
             dinm_page_format(p, ", \"n\": %zu}", row->metrics[m][DINM_EDITED_SIDE].n);
         }
         dinm_page_put(p, "}");
@@ -267,7 +256,7 @@ static void put_csv(struct dinm_page *p, const struct dinm_sweep_table *t)
         dinm_page_format(p, "\n%03zu", i);
         for (size_t k = 0; k < sweep->n_keys; k++) {
             dinm_page_put(p, ",");
-            put_csv_text(p, sweep->keys[k].said[dinm_sweep_choice(sweep, i, k)]);
+            put_csv_text(p, dinm_sweep_value(sweep, i, k));
         }
         dinm_page_format(p, ",%s,%zu,%zu", states[row->state], row->n_cases, row->n_failed);
         for (enum dinm_metric m = DINM_METRIC_DS; m < DINM_N_METRICS; m++) {

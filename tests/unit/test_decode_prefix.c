@@ -1,88 +1,16 @@
 /* Unit tests of pipeline/prefix.h and of decoding that reads equal beginnings once: the same
  * answers as without, and exactly so many rows less. */
-#include "edited_model.h"
+#include "decode_world.h"
 #include "faults.h"
-#include "pipeline/decode.h"
 #include "pipeline/prefix.h"
 #include "pipeline/stage_private.h"
-
-enum { N_POSITIONS = 48, N_REQUESTS = 70, N_EDITS = 2 };
-
-/* A small model, edited matrices for it, and prompts that begin like others. */
-struct world {
-    struct edited_model model;
-    int32_t ids[N_REQUESTS][N_POSITIONS];
-    struct dinm_request requests[N_REQUESTS];
-    struct dinm_generator g;
-    size_t n_read, n_shared, cache_capacity; /* of the last generate() */
-};
-
-/* A prompt of its own, or an earlier one up to some token and then its own; some are all of an
- * earlier one, some are no more than its beginning. */
-static void make_prompt(struct world *w, size_t i, uint64_t seed)
-{
-    struct dinm_request *r = &w->requests[i];
-    size_t like = pick(seed, 10 * i, i + 1), n = 1 + pick(seed, 10 * i + 1, N_POSITIONS);
-    size_t n_like = 0;
-
-    fill_ids(w->ids[i], N_POSITIONS, &w->model.config, seed + 1000 * i);
-    if (like < i) {
-        n_like = pick(seed, 10 * i + 2, w->requests[like].n_ids + 1);
-        n_like = i % 5 == 0 ? w->requests[like].n_ids : n_like;
-        n = i % 10 == 0 || i % 7 == 0 ? n_like : n;
-        n = n > 0 ? n : 1;
-        memcpy(w->ids[i], w->ids[like], n_like * sizeof *w->ids[i]);
-    }
-    *r = (struct dinm_request){.ids = w->ids[i],
-                               .n_ids = n,
-                               .edit = like < i && i % 4 > 0 ? w->requests[like].edit
-                                                             : pick(seed, 10 * i + 3, N_EDITS + 1),
-                               .max_new = pick(seed, 10 * i + 4, 12),
-                               .stream = i};
-}
 
 static void world_open(struct world *w, struct dinm_config config, uint64_t seed)
 {
     *w = (struct world){0};
-    edited_model_open(&w->model, config, N_POSITIONS, N_EDITS);
-    for (size_t i = 0; i < N_REQUESTS; i++) {
-        make_prompt(w, i, seed);
-    }
-    w->g = (struct dinm_generator){.config = &w->model.config,
-                                   .sampler = {.temperature = 1.3, .top_p = 1.0, .seed = 9},
-                                   .max_sequences = 64,
-                                   .max_rows = 1024};
-}
-
-static void world_close(struct world *w)
-{
-    dinm_generator_close(&w->g);
-    edited_model_close(&w->model);
-}
-
-static int stage_open(struct dinm_stage *stage, const struct world *w, struct dinm_error *err)
-{
-    int status = edited_model_stage(stage, &w->model, err);
-
-    stage->sampler = w->g.sampler;
-    return status;
-}
-
-/* answers: [N_REQUESTS], empty before. */
-static int generate(struct world *w, struct dinm_ids *answers, struct dinm_error *err)
-{
-    int status = DINM_OK;
-    struct dinm_stage stage;
-
-    TRY(stage_open(&stage, w, err));
-    TRY(dinm_generate(&w->g, &stage, w->requests, N_REQUESTS, answers, err));
-    assert_int_equal(stage.n_caches, 0);
-    w->n_read = (size_t)stage.n_prompt_read;
-    w->n_shared = (size_t)stage.n_prompt_shared;
-    w->cache_capacity = stage.cache_capacity;
-out:
-    dinm_stage_close(&stage);
-    return status;
+    edited_model_open(&w->model, config, N_POSITIONS, 2);
+    make_requests(w, false, seed);
+    w->g.least_late = N_POSITIONS; /* nobody enters late: see test_decode_late */
 }
 
 /* The first n tokens of request i are those of an earlier one that is answered, too; whole: and so
@@ -117,24 +45,6 @@ static size_t count_rows(const struct world *w, size_t *n_all)
         }
     }
     return n_rows;
-}
-
-static void assert_same_answers(const struct dinm_ids *a, const struct dinm_ids *b)
-{
-    for (size_t i = 0; i < N_REQUESTS; i++) {
-        if (a[i].n_ids != b[i].n_ids ||
-            (a[i].n_ids > 0 && memcmp(a[i].ids, b[i].ids, a[i].n_ids * sizeof *a[i].ids) != 0)) {
-            fail_msg("request %zu: another answer, of %zu and %zu tokens", i, a[i].n_ids,
-                     b[i].n_ids);
-        }
-    }
-}
-
-static void free_answers(struct dinm_ids *answers)
-{
-    for (size_t i = 0; i < N_REQUESTS; i++) {
-        dinm_ids_free(&answers[i]);
-    }
 }
 
 static void check_sharing(struct dinm_config config, uint64_t seed, int32_t eos)
@@ -344,7 +254,7 @@ static void what_is_not_there_is_not_copied(void **state)
 
     (void)state;
     world_open(&w, small_config(false, 2), 8);
-    assert_ok(stage_open(&stage, &w, &err), &err);
+    assert_ok(edited_model_stage(&stage, &w.model, &err), &err);
     ask_copy(&stage, 0, 4, NULL);
     ask_copy(&stage, 0, 5, "begin like another of 5 positions; that has 4");
     ask_copy(&stage, 99, 3, "begin like another of 3 positions; that has 0");
@@ -353,28 +263,13 @@ static void what_is_not_there_is_not_copied(void **state)
     world_close(&w);
 }
 
-static int generate_shared(void *context, struct dinm_error *err)
-{
-    struct world *w = context;
-    struct dinm_ids answers[N_REQUESTS] = {{0}};
-    int status = generate(w, answers, err);
-
-    free_answers(answers);
-    return status;
-}
-
 static void memory_may_run_out(void **state)
 {
     struct world w;
 
     (void)state;
     world_open(&w, small_config(false, 2), 4);
-    w.g.share_prefixes = true;
-    w.g.max_sequences = 5;
-    for (size_t i = 12; i < N_REQUESTS; i++) {
-        w.requests[i].max_new = 0; /* few, for there is a run for each allocation */
-    }
-    fail_each_allocation(generate_shared, &w);
+    fail_each_of(&w, 12);
     world_close(&w);
 }
 

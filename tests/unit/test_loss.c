@@ -1,8 +1,10 @@
 /* model/loss: against float64 loops; gradients against differences of the float64 loss. */
 #include "numbers.h"
+#include "model/linear.h"
 #include "model/loss.h"
 
-enum { N_ROWS = 6, N_VOCAB = 500, N = N_ROWS * N_VOCAB };
+/* More than two of the blocks that a row is cut into, and some. */
+enum { N_ROWS = 6, N_VOCAB = 2501, N = N_ROWS * N_VOCAB };
 static const double scale = 0.37;
 
 /* log softmax of one row in float64. */
@@ -93,7 +95,7 @@ static void test_log_softmax(void **state)
 static void test_losses(void **state)
 {
     float *x = make_logits(1), *base = make_logits(2), *g = zeros(N), *still = zeros(N);
-    const int32_t targets[N_ROWS] = {0, 499, 250, 7, 7, 100};
+    const int32_t targets[N_ROWS] = {0, N_VOCAB - 1, 1024, 1031, 7, 1500};
     const double step = 1e-5;
 
     (void)state;
@@ -146,12 +148,50 @@ static void test_kl_of_itself(void **state)
     free(g);
 }
 
+/* More rows than are held at once, with any number of threads: each has the gradient that it has
+ * alone, and the losses are added in their order. */
+static void test_many_rows(void **state)
+{
+    enum { MANY = 600, FEW = 301 };
+    float *x = normals(MANY * FEW, 3.0, 4), *base = normals(MANY * FEW, 3.0, 5);
+    float *g = zeros(MANY * FEW), *alone = zeros(FEW);
+    int32_t targets[MANY];
+
+    (void)state;
+    dinm_log_softmax(base, base, MANY, FEW);
+    for (size_t r = 0; r < MANY; r++) {
+        targets[r] = (int32_t)pick(FEW, r, 6);
+    }
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        dinm_linear_set_threads(n_threads);
+        for (int kl = 0; kl < 2; kl++) {
+            double sum = 0.0;
+            const double all = kl ? dinm_loss_kl(g, x, base, DINM_KL_EDITED_BASE, scale, MANY, FEW)
+                                  : dinm_loss_nll(g, x, targets, scale, MANY, FEW);
+
+            for (size_t r = 0; r < MANY; r++) {
+                const float *row = x + r * FEW, *of_base = base + r * FEW;
+
+                sum += kl ? dinm_loss_kl(alone, row, of_base, DINM_KL_EDITED_BASE, scale, 1, FEW)
+                          : dinm_loss_nll(alone, row, targets + r, scale, 1, FEW);
+                assert_same_bits(g + r * FEW, alone, FEW);
+            }
+            assert_true(all == sum);
+        }
+    }
+    free(x);
+    free(base);
+    free(g);
+    free(alone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_log_softmax),
         cmocka_unit_test(test_losses),
         cmocka_unit_test(test_kl_of_itself),
+        cmocka_unit_test(test_many_rows),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
